@@ -1,0 +1,138 @@
+//! A look at a server's certificate with nothing but OpenSSL.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::ssl::SslRef;
+use openssl::x509::{X509Ref, X509StoreContextRef};
+
+use crate::attempt::Server;
+use crate::failure::Failure;
+use crate::tls::Check;
+
+/// "SSLRequest" of PostgreSQL's protocol: its length, then the code 80877103.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// The server cannot be reached, or its certificate is not to be trusted.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ProbeError(#[from] pub(crate) Failure);
+
+impl Server<'_> {
+    /// Connects, checks the certificate as `sslmode` asks, and hangs up before a user is named. Two round
+    /// trips, besides TCP's own.
+    ///
+    /// Returns the root certificate that vouched for the server, in PEM; `None` where nothing is checked.
+    pub(crate) fn probe(&self) -> Result<Option<Vec<u8>>, Failure> {
+        if self.host.is_socket() {
+            return Ok(None);
+        }
+        let mut stream = self.connect_tcp().map_err(|error| Failure::of(&error))?;
+        let Some(tls) = &self.tls else {
+            return Ok(None);
+        };
+
+        let mut answer = [0];
+        let asked = stream
+            .write_all(&SSL_REQUEST)
+            .and_then(|()| stream.read_exact(&mut answer));
+        asked.map_err(|error| Failure::of(&error))?;
+        if answer != *b"S" {
+            return Err(Failure::NoTls);
+        }
+
+        let refused = Arc::new(Mutex::new(None));
+        let connection = tls.connector().and_then(|mut builder| {
+            let (seen, mode) = (Arc::clone(&refused), tls.verify_mode());
+            builder.set_verify_callback(mode, move |accepted, context| {
+                if !accepted && let Ok(mut seen) = seen.lock() {
+                    *seen = Some(why_refused(context));
+                }
+                accepted
+            });
+            builder.build().configure()
+        });
+        let mut connection = connection.map_err(|error| Failure::of(&error))?;
+        connection.set_verify_hostname(tls.check() == Check::ChainAndName);
+        match connection.connect(&self.host.name, stream) {
+            Ok(_) if tls.check() == Check::Nothing => Ok(None),
+            Ok(stream) => root_of(stream.ssl()).map_err(|error| Failure::of(&error)),
+            Err(error) => {
+                let refused = refused.lock().ok().and_then(|mut refused| refused.take());
+                Err(refused.unwrap_or_else(|| Failure::of(&error)))
+            }
+        }
+    }
+
+    /// As the private `probe`, for a driver that cannot be told as exactly as libpq whom to trust.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or its certificate is not to be trusted.
+    pub fn verify_certificate(&self) -> Result<Option<Vec<u8>>, ProbeError> {
+        Ok(self.probe()?)
+    }
+
+    fn connect_tcp(&self) -> io::Result<TcpStream> {
+        let limit = self.config.connect_timeout;
+        let mut last = io::Error::new(
+            io::ErrorKind::NotFound,
+            "failed to lookup address information",
+        );
+        for address in (self.host.name.as_str(), self.host.port).to_socket_addrs()? {
+            let attempt = match limit {
+                Some(limit) => TcpStream::connect_timeout(&address, limit),
+                None => TcpStream::connect(address),
+            };
+            match attempt {
+                Ok(stream) => {
+                    stream.set_read_timeout(limit.or(Some(Duration::from_secs(60))))?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn why_refused(context: &X509StoreContextRef) -> Failure {
+    // The numbers are OpenSSL's X509_V_ERR_…; the openssl crate has no names for them.
+    match context.error().as_raw() {
+        9 => Failure::NotYetValid,
+        10 => Failure::Expired,
+        62 | 64 => Failure::OtherName(context.current_cert().map(names_of).unwrap_or_default()),
+        _ => Failure::UnknownAuthority,
+    }
+}
+
+fn root_of(ssl: &SslRef) -> Result<Option<Vec<u8>>, ErrorStack> {
+    let chain = ssl.verified_chain();
+    chain
+        .and_then(|chain| chain.iter().last().map(|root| root.to_pem()))
+        .transpose()
+}
+
+/// The names and addresses that a certificate bears.
+fn names_of(certificate: &X509Ref) -> String {
+    let mut names = Vec::new();
+    for name in certificate.subject_alt_names().into_iter().flatten() {
+        if let Some(dns) = name.dnsname() {
+            names.push(dns.to_owned());
+        } else if let Some(bytes) = name.ipaddress() {
+            let address = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
+            let address =
+                address.or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from));
+            names.extend(address.map(|address| address.to_string()));
+        }
+    }
+    if names.is_empty() {
+        let common_names = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
+        names.extend(common_names.filter_map(|name| name.data().to_string().ok()));
+    }
+    names.join(", ")
+}
