@@ -1,0 +1,91 @@
+//! Where the servers' programs are.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// Where distributions put PostgreSQL's programs; `*` is a version.
+const POSTGRES_PLACES: [&str; 7] = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/libexec/postgresql*",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/opt/homebrew/bin",
+    "/usr/local/pgsql/bin",
+];
+
+/// The `cockroach` binary that `$COCKROACH` names, or else the one on `PATH`.
+///
+/// # Errors
+///
+/// `$COCKROACH` names something that is not there.
+pub fn cockroach() -> Result<Option<PathBuf>> {
+    match env::var_os("COCKROACH").filter(|value| !value.is_empty()) {
+        None => Ok(on_path("cockroach")),
+        Some(value) => {
+            let path = PathBuf::from(value);
+            let found = if path.components().count() > 1 {
+                Some(path.clone())
+            } else {
+                on_path_of(&path)
+            };
+            match found.filter(|path| path.is_file()) {
+                Some(path) => Ok(Some(path)),
+                None => bail!("COCKROACH is {}, and there is no such file", path.display()),
+            }
+        }
+    }
+}
+
+/// The directory with `postgres`, `initdb` and `psql`.
+///
+/// # Errors
+///
+/// PostgreSQL is not installed.
+pub fn postgres() -> Result<PathBuf> {
+    let complete = |directory: &PathBuf| {
+        ["postgres", "initdb", "psql"]
+            .iter()
+            .all(|program| directory.join(program).is_file())
+    };
+    // A link such as /usr/local/bin/postgres leads to the directory with the others.
+    let linked = on_path("postgres").and_then(|path| fs::canonicalize(path).ok());
+    let linked = linked.and_then(|path| path.parent().map(Path::to_owned));
+    let places = POSTGRES_PLACES.into_iter().flat_map(newest_first);
+    linked
+        .into_iter()
+        .chain(places)
+        .find(complete)
+        .context("no server found: install PostgreSQL (scripts/setup does), or name a cockroach binary in COCKROACH")
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    on_path_of(Path::new(program))
+}
+
+fn on_path_of(program: &Path) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+/// The directories that a pattern with one `*` stands for, the highest version first.
+fn newest_first(pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return vec![pattern.into()];
+    };
+    let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let versions = fs::read_dir(parent).into_iter().flatten().flatten();
+    let mut versions: Vec<String> = versions
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(prefix)?.to_owned()))
+        .collect();
+    versions.sort_by_key(|version| std::cmp::Reverse(version.parse::<u32>().unwrap_or(0)));
+    versions
+        .iter()
+        .map(|version| PathBuf::from(format!("{before}{version}{after}")))
+        .collect()
+}
