@@ -1,0 +1,65 @@
+//! Writes two accounts and reads them back; each statement commits by itself.
+//!
+//! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
+
+use std::process::ExitCode;
+
+use crdb_connection::{Config, exit};
+use crdb_diesel::connect;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+diesel::table! {
+    accounts (id) {
+        id -> BigInt,
+        balance -> BigInt,
+    }
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = accounts)]
+struct Account {
+    id: i64,
+    balance: i64,
+}
+
+fn main() -> ExitCode {
+    exit(run())
+}
+
+fn run() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let mut conn = connect(&config)?;
+
+    conn.batch_execute(
+        "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+    )?;
+
+    // ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
+    diesel::insert_into(accounts::table)
+        .values([
+            Account {
+                id: 1,
+                balance: 1000,
+            },
+            Account {
+                id: 2,
+                balance: 250,
+            },
+        ])
+        .on_conflict(accounts::id)
+        .do_update()
+        .set(accounts::balance.eq(excluded(accounts::balance)))
+        .execute(&mut conn)?;
+
+    let rows = accounts::table
+        .filter(accounts::id.eq_any([1, 2]))
+        .order(accounts::id)
+        .select(Account::as_select())
+        .load(&mut conn)?;
+    for Account { id, balance } in rows {
+        println!("{id} {balance}");
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! CockroachDB with Diesel: a connection, and transactions that are retried.
+
+#![warn(missing_docs)]
+
+mod connect;
+mod transaction;
+
+pub use connect::connect;
+pub use transaction::{RetryLimits, TransactionError, run_transaction, run_transaction_with};

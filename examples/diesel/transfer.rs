@@ -1,0 +1,121 @@
+//! Moves 100 from account 3 to account 4: both balances change, or neither does.
+//!
+//! Creates the table `accounts` where it is not there yet, and writes its rows 3 and 4.
+
+use std::process::ExitCode;
+
+use crdb_connection::{Config, exit};
+use crdb_diesel::{connect, run_transaction};
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+
+diesel::table! {
+    accounts (id) {
+        id -> BigInt,
+        balance -> BigInt,
+    }
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = accounts)]
+struct Account {
+    id: i64,
+    balance: i64,
+}
+
+fn main() -> ExitCode {
+    exit(run())
+}
+
+fn run() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let mut conn = connect(&config)?;
+
+    conn.batch_execute(
+        "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+    )?;
+    diesel::insert_into(accounts::table)
+        .values([
+            Account {
+                id: 3,
+                balance: 1000,
+            },
+            Account {
+                id: 4,
+                balance: 250,
+            },
+        ])
+        .on_conflict(accounts::id)
+        .do_update()
+        .set(accounts::balance.eq(excluded(accounts::balance)))
+        .execute(&mut conn)?;
+
+    run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?;
+
+    let rows = accounts::table
+        .filter(accounts::id.eq_any([3, 4]))
+        .order(accounts::id)
+        .select(Account::as_select())
+        .load(&mut conn)?;
+    for Account { id, balance } in rows {
+        println!("{id} {balance}");
+    }
+    Ok(())
+}
+
+/// Moves `amount` from one account to the other, or refuses and changes nothing.
+fn transfer_funds(
+    txn: &mut PgConnection,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
+    if amount <= 0 {
+        return Err(TransferError::InvalidAmount { amount });
+    }
+    if from == to {
+        return Err(TransferError::SameAccount { account: from });
+    }
+    let balance: i64 = accounts::table
+        .find(from)
+        .select(accounts::balance)
+        .first(txn)
+        .optional()?
+        .ok_or(TransferError::NoSuchAccount { account: from })?;
+    if balance < amount {
+        return Err(TransferError::InsufficientFunds {
+            account: from,
+            balance,
+            amount,
+        });
+    }
+    for (account, change) in [(from, -amount), (to, amount)] {
+        let updated = diesel::update(accounts::table.find(account))
+            .set(accounts::balance.eq(accounts::balance + change))
+            .execute(txn)?;
+        if updated == 0 {
+            return Err(TransferError::NoSuchAccount { account });
+        }
+    }
+    Ok(())
+}
+
+/// Why no money was moved.
+#[derive(Debug, thiserror::Error)]
+enum TransferError {
+    #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]
+    InsufficientFunds {
+        account: i64,
+        balance: i64,
+        amount: i64,
+    },
+    #[error("there is no account {account}")]
+    NoSuchAccount { account: i64 },
+    #[error("an amount to transfer must be positive, and {amount} is not")]
+    InvalidAmount { amount: i64 },
+    #[error("account {account} cannot transfer to itself")]
+    SameAccount { account: i64 },
+    #[error("the transfer failed in the database")]
+    Database(#[from] diesel::result::Error),
+}

@@ -1,0 +1,44 @@
+//! Writes two accounts and reads them back; each statement commits by itself.
+//!
+//! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
+
+use std::process::ExitCode;
+
+use crdb_connection::{Config, exit};
+use crdb_postgres::connect;
+use postgres::types::Type;
+
+fn main() -> ExitCode {
+    exit(run())
+}
+
+fn run() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let mut client = connect(&config)?;
+
+    client.batch_execute(
+        "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+    )?;
+
+    // ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
+    for (id, balance) in [(1_i64, 1000_i64), (2, 250)] {
+        client.execute_typed(
+            "INSERT INTO accounts (id, balance) VALUES ($1, $2)
+             ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
+            &[(&id, Type::INT8), (&balance, Type::INT8)],
+        )?;
+    }
+
+    let rows = client.query_typed(
+        "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
+        &[(&1_i64, Type::INT8), (&2_i64, Type::INT8)],
+    )?;
+    println!("Initial balances:");
+    for row in rows {
+        let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
+        println!("['{id}', '{balance}']");
+    }
+
+    client.close()?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Moves 100 from account 3 to account 4: both balances change, or neither does.
+//!
+//! Creates the table `accounts` where it is not there yet, and writes its rows 3 and 4.
+
+use std::process::ExitCode;
+
+use crdb_connection::{Config, exit};
+use crdb_postgres::{Txn, connect, run_transaction};
+use postgres::types::Type;
+
+fn main() -> ExitCode {
+    exit(run())
+}
+
+fn run() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let mut client = connect(&config)?;
+
+    client.batch_execute(
+        "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+    )?;
+    for (id, balance) in [(3_i64, 1000_i64), (4, 250)] {
+        client.execute_typed(
+            "INSERT INTO accounts (id, balance) VALUES ($1, $2)
+             ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
+            &[(&id, Type::INT8), (&balance, Type::INT8)],
+        )?;
+    }
+
+    run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?;
+
+    let rows = client.query_typed(
+        "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
+        &[(&3_i64, Type::INT8), (&4_i64, Type::INT8)],
+    )?;
+    println!("Balances after transfer:");
+    for row in rows {
+        let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
+        println!("['{id}', '{balance}']");
+    }
+
+    client.close()?;
+    Ok(())
+}
+
+/// Moves `amount` from one account to the other, or refuses and changes nothing.
+fn transfer_funds(txn: &mut Txn, from: i64, to: i64, amount: i64) -> Result<(), TransferError> {
+    if amount <= 0 {
+        return Err(TransferError::InvalidAmount { amount });
+    }
+    if from == to {
+        return Err(TransferError::SameAccount { account: from });
+    }
+    let balance: i64 = txn
+        .query_typed_opt(
+            "SELECT balance FROM accounts WHERE id = $1",
+            &[(&from, Type::INT8)],
+        )?
+        .ok_or(TransferError::NoSuchAccount { account: from })?
+        .try_get("balance")?;
+    if balance < amount {
+        return Err(TransferError::InsufficientFunds {
+            account: from,
+            balance,
+            amount,
+        });
+    }
+    for (account, change) in [(from, -amount), (to, amount)] {
+        let updated = txn.execute_typed(
+            "UPDATE accounts SET balance = balance + $1 WHERE id = $2",
+            &[(&change, Type::INT8), (&account, Type::INT8)],
+        )?;
+        if updated == 0 {
+            return Err(TransferError::NoSuchAccount { account });
+        }
+    }
+    Ok(())
+}
+
+/// Why no money was moved.
+#[derive(Debug, thiserror::Error)]
+enum TransferError {
+    #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]
+    InsufficientFunds {
+        account: i64,
+        balance: i64,
+        amount: i64,
+    },
+    #[error("there is no account {account}")]
+    NoSuchAccount { account: i64 },
+    #[error("an amount to transfer must be positive, and {amount} is not")]
+    InvalidAmount { amount: i64 },
+    #[error("account {account} cannot transfer to itself")]
+    SameAccount { account: i64 },
+    #[error("the transfer failed in the database")]
+    Database(#[from] postgres::Error),
+}

@@ -1,0 +1,73 @@
+//! Writes two accounts and reads them back; each statement commits by itself.
+//!
+//! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
+
+use std::process::ExitCode;
+
+use crdb_connection::{Config, exit};
+use crdb_sea_orm::connect;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Schema,
+};
+
+mod account {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, DeriveEntityModel)]
+    #[sea_orm(table_name = "accounts")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: i64,
+        pub balance: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    exit(run().await)
+}
+
+async fn run() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let db = connect(&config).await?;
+
+    let schema = Schema::new(db.get_database_backend());
+    db.execute(
+        schema
+            .create_table_from_entity(account::Entity)
+            .if_not_exists(),
+    )
+    .await?;
+
+    // ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
+    let rows = [(1, 1000), (2, 250)];
+    account::Entity::insert_many(rows.map(|(id, balance)| account::ActiveModel {
+        id: Set(id),
+        balance: Set(balance),
+    }))
+    .on_conflict(
+        OnConflict::column(account::Column::Id)
+            .update_column(account::Column::Balance)
+            .to_owned(),
+    )
+    .exec_without_returning(&db)
+    .await?;
+
+    let rows = account::Entity::find()
+        .filter(account::Column::Id.is_in([1, 2]))
+        .order_by_asc(account::Column::Id)
+        .all(&db)
+        .await?;
+    for account::Model { id, balance } in rows {
+        println!("{id} {balance}");
+    }
+
+    db.close().await?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! From a [`Config`] to a SeaORM connection.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crdb_connection::{Check, Config, ConnectError, Server};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
+use tokio::time::timeout;
+
+/// Connects to the first of the config's servers that lets us in.
+///
+/// # Errors
+///
+/// None of them did; the message says what was tried, what went wrong and what to do.
+pub async fn connect(config: &Config) -> Result<DatabaseConnection, ConnectError> {
+    let mut attempts = config.attempts()?;
+    while let Some(server) = attempts.next_server() {
+        let limit = config.connect_timeout.unwrap_or(Duration::MAX);
+        let result = match timeout(limit, connect_to(&server)).await {
+            Ok(result) => result,
+            Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
+        };
+        match result {
+            Ok(connection) => return Ok(connection),
+            Err(error) => attempts.failed(&server, error.as_ref()),
+        }
+    }
+    Err(attempts.into_error())
+}
+
+async fn connect_to(
+    server: &Server<'_>,
+) -> Result<DatabaseConnection, Box<dyn Error + Send + Sync>> {
+    let config = server.config;
+    let mut options = match &config.options {
+        None => PgConnectOptions::new_without_pgpass(),
+        // sqlx takes them as they are from a URL only.
+        Some(text) => format!(
+            "postgresql://?options={}",
+            utf8_percent_encode(text, NON_ALPHANUMERIC)
+        )
+        .parse()?,
+    };
+    options = options
+        .port(server.host.port)
+        .username(&config.user)
+        .database(&config.dbname);
+    options = match server.host.is_socket() {
+        true => options.socket(&server.host.name),
+        false => options.host(&server.host.name),
+    };
+    options = options.application_name(&config.application_name);
+    if let Some(password) = &config.password {
+        options = options.password(password.reveal());
+    }
+
+    // sqlx trusts the operating system's authorities besides sslrootcert, reads only the first certificate
+    // of that file, and waits for a server that refuses connections. So the server is looked at first, and
+    // sqlx is told to trust the one root that vouched for it.
+    let probe = server.clone();
+    let trusted_root = probe.verify_certificate()?;
+    options = match &server.tls {
+        None => options.ssl_mode(PgSslMode::Disable),
+        Some(tls) => match tls.check() {
+            Check::Nothing => options.ssl_mode(PgSslMode::Require),
+            Check::Chain => options.ssl_mode(PgSslMode::VerifyCa),
+            Check::ChainAndName => options.ssl_mode(PgSslMode::VerifyFull),
+        },
+    };
+    if let Some(root) = trusted_root {
+        options = options.ssl_root_cert_from_pem(root);
+    }
+    if let Some(identity) = server.tls.as_ref().and_then(|tls| tls.identity()) {
+        options = options
+            .ssl_client_cert_from_pem(identity.certificate_pem()?)
+            .ssl_client_key_from_pem(identity.key_pem()?);
+    }
+
+    // A ping before each use would cost a round trip; run_transaction tells a lost connection anyway.
+    let pool = PgPoolOptions::new().test_before_acquire(false);
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(
+        pool.connect_with(options).await?,
+    ))
+}
