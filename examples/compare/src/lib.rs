@@ -1,0 +1,1 @@
+//! The three drivers side by side.

@@ -1,0 +1,77 @@
+//! Runs the built samples as a user would.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// The six, in the order of the README.
+pub const SAMPLES: [&str; 6] = [
+    "postgres-basic",
+    "postgres-transfer",
+    "diesel-basic",
+    "diesel-transfer",
+    "sea-orm-basic",
+    "sea-orm-transfer",
+];
+
+/// What a sample prints when all is well.
+pub fn lines_of(sample: &str) -> &'static str {
+    match sample {
+        "postgres-basic" => "Initial balances:\n['1', '1000']\n['2', '250']\n",
+        "postgres-transfer" => "Balances after transfer:\n['3', '900']\n['4', '350']\n",
+        "diesel-basic" | "sea-orm-basic" => "1 1000\n2 250\n",
+        "diesel-transfer" | "sea-orm-transfer" => "3 900\n4 350\n",
+        other => panic!("no sample {other}"),
+    }
+}
+
+/// How a sample ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a sample in this directory with these variables and none of the person's own settings.
+pub fn run(sample: &str, directory: &Path, variables: &[(&str, &str)]) -> Ended {
+    let mut command = Command::new(EXAMPLES.join(sample));
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") || name == "DATABASE_URL" {
+            command.env_remove(name);
+        }
+    }
+    // A backtrace would be no short message, and whoever sets this should not get one either.
+    command
+        .env("RUST_BACKTRACE", "1")
+        .env("HOME", directory)
+        .current_dir(directory);
+    let output = command
+        .envs(variables.iter().copied())
+        .output()
+        .expect("the sample runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Ended {
+        status: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// The directory with the samples, built now: a test must not run what was built before a change.
+static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--workspace", "--examples"])
+        .current_dir(root)
+        .status()
+        .expect("cargo runs");
+    assert!(build.success(), "the samples do not build");
+    let test = env::current_exe().expect("a test has a path");
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/debug/deps/NAME");
+    profile.join("examples")
+});

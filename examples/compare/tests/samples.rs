@@ -1,0 +1,139 @@
+//! The six samples, run as a user runs them: what they print when all is well, and when it is not.
+
+mod sample;
+
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use crdb_local_cluster::{Cluster, Kind, Security};
+use sample::{Ended, SAMPLES, lines_of, run};
+
+static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
+    let start = |kind| Cluster::start_as(kind, Security::Good).unwrap();
+    Mutex::new(Kind::to_test_on().unwrap().into_iter().map(start).collect())
+});
+
+/// For one test at a time: on PostgreSQL two CREATE TABLE IF NOT EXISTS at once get into each other's way.
+fn clusters() -> MutexGuard<'static, Vec<Cluster>> {
+    CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn each_sample_prints_its_lines_again_and_again_in_any_order() {
+    let directory = tempfile::tempdir().unwrap();
+    for cluster in clusters().iter() {
+        let forwards = SAMPLES.iter();
+        let backwards = SAMPLES.iter().rev();
+        for sample in forwards.chain(backwards) {
+            let ended = run(
+                sample,
+                directory.path(),
+                &[("DATABASE_URL", &cluster.url())],
+            );
+            let expected = Ended {
+                status: Some(0),
+                stdout: lines_of(sample).into(),
+                stderr: String::new(),
+            };
+            assert_eq!(ended, expected, "{sample} on {:?}", cluster.kind());
+        }
+    }
+}
+
+#[test]
+fn the_samples_leave_other_rows_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    for cluster in clusters().iter() {
+        let url = cluster.url();
+        run(
+            "postgres-basic",
+            directory.path(),
+            &[("DATABASE_URL", &url)],
+        );
+        cluster
+            .execute("INSERT INTO accounts (id, balance) VALUES (77, 7) ON CONFLICT DO NOTHING")
+            .unwrap();
+        for sample in SAMPLES {
+            run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+        }
+        let row = cluster
+            .execute("SELECT 'balance ' || balance FROM accounts WHERE id = 77")
+            .unwrap();
+        assert!(row.contains("balance 7"), "{row}");
+    }
+}
+
+#[test]
+fn a_sample_that_cannot_connect_says_in_one_message_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    for cluster in clusters().iter() {
+        let (url, password) = (cluster.url(), cluster.password());
+        let host = format!("localhost:{}", cluster.port());
+        // The same machine, by an address that is not in the certificate.
+        let other_name = format!("[::ffff:127.0.0.1]:{}", cluster.port());
+        let cases = [
+            (
+                "wrong password",
+                url.replace(password, "Wr0ngSecret"),
+                format!(
+                    "could not connect to {host}: the server does not accept user demo with this password"
+                ),
+                "Check user and password in DATABASE_URL. In a password, write @ as %40, : as %3A, / as %2F \
+                 and % as %25.",
+            ),
+            (
+                "unknown authority",
+                url.split("&sslrootcert").next().unwrap().to_owned(),
+                format!(
+                    "could not connect to {host}: the server's certificate is from an authority that is not trusted"
+                ),
+                "Download your cluster's ca.crt and name its place with sslrootcert. If you did, it belongs to \
+                 another cluster.",
+            ),
+            (
+                "another name",
+                url.replace(&host, &other_name),
+                format!(
+                    "could not connect to {other_name}: the server's certificate is for another name: localhost, \
+                     127.0.0.1, ::1"
+                ),
+                "Connect by a name that the certificate bears.",
+            ),
+            (
+                "server not running",
+                url.replace(&host, "localhost:1"),
+                "could not connect to localhost:1: nothing listens there (connection refused)"
+                    .to_owned(),
+                "Is the server running, and is this its port? CockroachDB's is 26257. `scripts/local-cluster \
+                 start` starts a cluster on this machine.",
+            ),
+        ];
+        for (case, url, problem, hint) in cases {
+            for sample in SAMPLES {
+                let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+                let stderr = format!("Error: {problem}\n{hint}\n");
+                let expected = Ended {
+                    status: Some(1),
+                    stdout: String::new(),
+                    stderr,
+                };
+                assert_eq!(ended, expected, "{case}: {sample} on {:?}", cluster.kind());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_without_a_database_url_says_where_to_get_one() {
+    let directory = tempfile::tempdir().unwrap();
+    for sample in SAMPLES {
+        let stderr = "Error: DATABASE_URL is not set\n\
+                      Copy .env.example to .env and put your cluster's connection string there, or run \
+                      `scripts/local-cluster start` for a cluster on this machine.\n";
+        let expected = Ended {
+            status: Some(1),
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+        };
+        assert_eq!(run(sample, directory.path(), &[]), expected, "{sample}");
+    }
+}
