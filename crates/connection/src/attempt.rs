@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::{Config, Host, SslMode};
 use crate::error::ConfigError;
 use crate::failure::{Failure, Reach};
+use crate::probe::ProbeError;
 use crate::tls::Tls;
 
 /// One server, and how to talk to it.
@@ -89,7 +90,7 @@ impl<'a> Attempts<'a> {
         let mut failure = Failure::of(error);
         // Drivers tell that a certificate was not accepted, but not all of them why.
         let vague = matches!(failure, Failure::UnknownAuthority | Failure::OtherName(_));
-        if vague && let Err(exact) = server.probe() {
+        if vague && let Err(ProbeError(exact)) = server.probe().run() {
             failure = exact;
         }
         // sqlx sends an empty password where there is none.

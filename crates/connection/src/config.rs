@@ -181,7 +181,7 @@ impl Host {
 
     /// As it stands in a URL.
     fn in_url(&self) -> String {
-        match self.name.contains(':') {
+        match self.name.contains(':') && !self.is_socket() {
             true => format!("[{}]:{}", self.name, self.port),
             false => format!("{}:{}", url::encode(&self.name), self.port),
         }

@@ -62,9 +62,10 @@ impl Environment {
         // dotenvy's own message quotes the line, which may hold the password.
         for item in dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes()) {
             let (name, value) = item.map_err(|error| match error {
-                dotenvy::Error::LineParse(line, _) => {
-                    let line = line.lines().next().unwrap_or_default().trim();
-                    let at = text.lines().position(|candidate| candidate.trim() == line);
+                // It names the line, or the value in it, by its text.
+                dotenvy::Error::LineParse(culprit, _) => {
+                    let culprit = culprit.lines().next().unwrap_or_default();
+                    let at = text.lines().position(|line| line.contains(culprit));
                     ConfigError::DotenvLine {
                         path: path.to_owned(),
                         line: at.map_or(1, |at| at + 1),
@@ -92,5 +93,28 @@ impl Environment {
             },
         };
         (!found.value.is_empty()).then_some(found)
+    }
+}
+
+#[cfg(test)]
+impl Environment {
+    /// These variables, and a `.env` with those in `directory`.
+    pub(crate) fn of(
+        process: &[(&str, &str)],
+        dotenv: &[(&str, &str)],
+        directory: &str,
+    ) -> Environment {
+        let owned = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect()
+        };
+        let (process, dotenv) = (owned(process), owned(dotenv));
+        Environment {
+            process,
+            dotenv,
+            directory: directory.into(),
+        }
     }
 }

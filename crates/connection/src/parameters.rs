@@ -73,9 +73,13 @@ const LIBPQ_ONLY: [&str; 42] = [
 
 /// Variables by which libpq would ask for more safety, or for another server, than the three drivers can
 /// all give.
-pub(crate) const REFUSED_VARIABLES: [&str; 12] = [
+pub(crate) const REFUSED_VARIABLES: [&str; 17] = [
     "PGCHANNELBINDING",
+    "PGGSSENCMODE",
     "PGHOSTADDR",
+    "PGLOADBALANCEHOSTS",
+    "PGMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
     "PGREQUIREAUTH",
     "PGREQUIREPEER",
     "PGREQUIRESSL",
@@ -85,6 +89,7 @@ pub(crate) const REFUSED_VARIABLES: [&str; 12] = [
     "PGSSLCRLDIR",
     "PGSSLMAXPROTOCOLVERSION",
     "PGSSLMINPROTOCOLVERSION",
+    "PGSSLNEGOTIATION",
     "PGTARGETSESSIONATTRS",
 ];
 

@@ -11,8 +11,9 @@ use openssl::ssl::SslRef;
 use openssl::x509::{X509Ref, X509StoreContextRef};
 
 use crate::attempt::Server;
+use crate::config::Host;
 use crate::failure::Failure;
-use crate::tls::Check;
+use crate::tls::{Check, Tls};
 
 /// "SSLRequest" of PostgreSQL's protocol: its length, then the code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -22,12 +23,39 @@ const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 #[error(transparent)]
 pub struct ProbeError(#[from] pub(crate) Failure);
 
+/// A look at one server. It blocks: in asynchronous code it belongs on a thread of its own.
+pub struct Probe {
+    host: Host,
+    tls: Option<Arc<Tls>>,
+    limit: Option<Duration>,
+}
+
 impl Server<'_> {
+    /// For a driver that cannot be told as exactly as libpq whom to trust.
+    pub fn probe(&self) -> Probe {
+        let (host, tls) = (self.host.clone(), self.tls.clone());
+        Probe {
+            host,
+            tls,
+            limit: self.config.connect_timeout,
+        }
+    }
+}
+
+impl Probe {
     /// Connects, checks the certificate as `sslmode` asks, and hangs up before a user is named. Two round
     /// trips, besides TCP's own.
     ///
     /// Returns the root certificate that vouched for the server, in PEM; `None` where nothing is checked.
-    pub(crate) fn probe(&self) -> Result<Option<Vec<u8>>, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, or its certificate is not to be trusted.
+    pub fn run(&self) -> Result<Option<Vec<u8>>, ProbeError> {
+        Ok(self.look()?)
+    }
+
+    fn look(&self) -> Result<Option<Vec<u8>>, Failure> {
         if self.host.is_socket() {
             return Ok(None);
         }
@@ -54,6 +82,9 @@ impl Server<'_> {
                 }
                 accepted
             });
+            // Every server knows this curve, and PostgreSQL before version 18 no other: offered first, it
+            // saves a round trip. No secret is sent here.
+            builder.set_groups_list("P-256:X25519:P-384:P-521")?;
             builder.build().configure()
         });
         let mut connection = connection.map_err(|error| Failure::of(&error))?;
@@ -68,29 +99,19 @@ impl Server<'_> {
         }
     }
 
-    /// As the private `probe`, for a driver that cannot be told as exactly as libpq whom to trust.
-    ///
-    /// # Errors
-    ///
-    /// The server cannot be reached, or its certificate is not to be trusted.
-    pub fn verify_certificate(&self) -> Result<Option<Vec<u8>>, ProbeError> {
-        Ok(self.probe()?)
-    }
-
     fn connect_tcp(&self) -> io::Result<TcpStream> {
-        let limit = self.config.connect_timeout;
         let mut last = io::Error::new(
             io::ErrorKind::NotFound,
             "failed to lookup address information",
         );
         for address in (self.host.name.as_str(), self.host.port).to_socket_addrs()? {
-            let attempt = match limit {
+            let attempt = match self.limit {
                 Some(limit) => TcpStream::connect_timeout(&address, limit),
                 None => TcpStream::connect(address),
             };
             match attempt {
                 Ok(stream) => {
-                    stream.set_read_timeout(limit.or(Some(Duration::from_secs(60))))?;
+                    stream.set_read_timeout(self.limit.or(Some(Duration::from_secs(60))))?;
                     return Ok(stream);
                 }
                 Err(error) => last = error,

@@ -82,7 +82,8 @@ impl Identity {
 pub(crate) struct Supervised {
     supervisor: Child,
     input: Option<ChildStdin>,
-    log: PathBuf,
+    directory: PathBuf,
+    keeps_files: bool,
     /// The server's own process id.
     pub(crate) pid: i32,
 }
@@ -118,10 +119,12 @@ impl Supervised {
             .parse()
             .context("the server did not start")?;
         let input = supervisor.stdin.take();
+        let directory = directory.to_owned();
         Ok(Supervised {
             supervisor,
             input,
-            log: directory.join("log"),
+            directory,
+            keeps_files: false,
             pid,
         })
     }
@@ -131,7 +134,7 @@ impl Supervised {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !ready() {
             if self.supervisor.try_wait()?.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let end = lines[lines.len().saturating_sub(10)..].join("\n");
                 bail!("the server did not come up; the end of its log:\n{end}");
@@ -147,6 +150,7 @@ impl Supervised {
             input.write_all(b"keep\n")?;
         }
         self.supervisor.wait()?;
+        self.keeps_files = true;
         Ok(())
     }
 }
@@ -155,6 +159,11 @@ impl Drop for Supervised {
     fn drop(&mut self) {
         self.input = None;
         let _ = self.supervisor.wait();
+        // The directory goes last.
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while !self.keeps_files && self.directory.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

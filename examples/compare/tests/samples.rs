@@ -5,7 +5,28 @@ mod sample;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crdb_local_cluster::{Cluster, Kind, Security};
-use sample::{Ended, SAMPLES, lines_of, run};
+use sample::{Ended, run};
+
+/// The six, in the order of the README.
+const SAMPLES: [&str; 6] = [
+    "postgres-basic",
+    "postgres-transfer",
+    "diesel-basic",
+    "diesel-transfer",
+    "sea-orm-basic",
+    "sea-orm-transfer",
+];
+
+/// What a sample prints when all is well.
+fn lines_of(sample: &str) -> &'static str {
+    match sample {
+        "postgres-basic" => "Initial balances:\n['1', '1000']\n['2', '250']\n",
+        "postgres-transfer" => "Balances after transfer:\n['3', '900']\n['4', '350']\n",
+        "diesel-basic" | "sea-orm-basic" => "1 1000\n2 250\n",
+        "diesel-transfer" | "sea-orm-transfer" => "3 900\n4 350\n",
+        other => panic!("no sample {other}"),
+    }
+}
 
 static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
     let start = |kind| Cluster::start_as(kind, Security::Good).unwrap();

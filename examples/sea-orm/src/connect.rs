@@ -7,6 +7,7 @@ use crdb_connection::{Check, Config, ConnectError, Server};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Connects to the first of the config's servers that lets us in.
@@ -34,15 +35,21 @@ async fn connect_to(
     server: &Server<'_>,
 ) -> Result<DatabaseConnection, Box<dyn Error + Send + Sync>> {
     let config = server.config;
-    let mut options = match &config.options {
-        None => PgConnectOptions::new_without_pgpass(),
-        // sqlx takes them as they are from a URL only.
-        Some(text) => format!(
-            "postgresql://?options={}",
-            utf8_percent_encode(text, NON_ALPHANUMERIC)
-        )
-        .parse()?,
-    };
+    // What stands in PGOPTIONS, sqlx takes by itself, and other options only from a URL.
+    let mut options = PgConnectOptions::new_without_pgpass();
+    if let Some(text) = config
+        .options
+        .as_deref()
+        .filter(|text| options.get_options() != Some(text))
+    {
+        let text = utf8_percent_encode(text, NON_ALPHANUMERIC);
+        options = format!("postgresql://?options={text}").parse()?;
+    }
+    if options.get_options() != config.options.as_deref() {
+        return Err(
+            "sqlx would send PGOPTIONS to the server, against DATABASE_URL: unset PGOPTIONS".into(),
+        );
+    }
     options = options
         .port(server.host.port)
         .username(&config.user)
@@ -59,8 +66,8 @@ async fn connect_to(
     // sqlx trusts the operating system's authorities besides sslrootcert, reads only the first certificate
     // of that file, and waits for a server that refuses connections. So the server is looked at first, and
     // sqlx is told to trust the one root that vouched for it.
-    let probe = server.clone();
-    let trusted_root = probe.verify_certificate()?;
+    let probe = server.probe();
+    let trusted_root = spawn_blocking(move || probe.run()).await??;
     options = match &server.tls {
         None => options.ssl_mode(PgSslMode::Disable),
         Some(tls) => match tls.check() {

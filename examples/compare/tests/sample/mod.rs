@@ -5,29 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The six, in the order of the README.
-pub const SAMPLES: [&str; 6] = [
-    "postgres-basic",
-    "postgres-transfer",
-    "diesel-basic",
-    "diesel-transfer",
-    "sea-orm-basic",
-    "sea-orm-transfer",
-];
-
-/// What a sample prints when all is well.
-pub fn lines_of(sample: &str) -> &'static str {
-    match sample {
-        "postgres-basic" => "Initial balances:\n['1', '1000']\n['2', '250']\n",
-        "postgres-transfer" => "Balances after transfer:\n['3', '900']\n['4', '350']\n",
-        "diesel-basic" | "sea-orm-basic" => "1 1000\n2 250\n",
-        "diesel-transfer" | "sea-orm-transfer" => "3 900\n4 350\n",
-        other => panic!("no sample {other}"),
-    }
-}
-
 /// How a sample ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub status: Option<i32>,
     pub stdout: String,

@@ -1,0 +1,214 @@
+//! What comes through a connection string unharmed, and what connecting costs.
+
+mod sample;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use crdb_connection::Config;
+use crdb_local_cluster::{Cluster, Kind, Relay, Security};
+use sample::run;
+use tokio::runtime::Builder;
+
+const SAMPLES: [&str; 3] = ["postgres-basic", "diesel-basic", "sea-orm-basic"];
+
+fn clusters() -> impl Iterator<Item = Cluster> {
+    let kinds = Kind::to_test_on().unwrap();
+    kinds
+        .into_iter()
+        .map(|kind| Cluster::start_as(kind, Security::Good).unwrap())
+}
+
+fn assert_connect(variables: &[(&str, &str)]) {
+    let directory = tempfile::tempdir().unwrap();
+    for sample in SAMPLES {
+        let ended = run(sample, directory.path(), variables);
+        assert_eq!(
+            (ended.status, ended.stderr.as_str()),
+            (Some(0), ""),
+            "{sample} with {variables:?}"
+        );
+    }
+}
+
+#[test]
+fn nasty_but_legal_values_come_through_unharmed() {
+    let password = r#"p@ss:w/rd?#% '"\é&=+,;$"#;
+    for cluster in clusters() {
+        // CockroachDB allows no such user names.
+        let user = if cluster.kind() == Kind::Postgres {
+            r#"A "User's" é\"#
+        } else {
+            "nasty-user.1"
+        };
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let database = r#"Data "Base" 'x'\é%"#;
+        let literal = password.replace('\'', "''");
+        let create = match cluster.kind() {
+            Kind::Postgres => format!("CREATE ROLE {} LOGIN PASSWORD '{literal}'", quoted(user)),
+            Kind::Cockroach => format!("CREATE USER {} WITH PASSWORD '{literal}'", quoted(user)),
+        };
+        cluster.execute(&create).unwrap();
+        cluster
+            .execute(&format!("CREATE DATABASE {}", quoted(database)))
+            .unwrap();
+        cluster
+            .execute(&format!(
+                "ALTER DATABASE {} OWNER TO {}",
+                quoted(database),
+                quoted(user)
+            ))
+            .unwrap();
+        let mut config = Config::from_url(&cluster.url_with(user, password)).unwrap();
+        config.dbname = database.to_owned();
+        config.application_name = r#"it's "my" \program é"#.to_owned();
+        assert_connect(&[("DATABASE_URL", &config.to_url())]);
+    }
+}
+
+#[test]
+fn hosts_are_tried_in_their_order() {
+    for cluster in clusters() {
+        let url = cluster.url();
+        let host = format!("localhost:{}", cluster.port());
+        assert_connect(&[(
+            "DATABASE_URL",
+            &url.replace(&host, &format!("localhost:1,nowhere.invalid:1,{host}")),
+        )]);
+        // Whoever answers first decides about the password, as in libpq.
+        let wrong = url
+            .replace(cluster.password(), "wrong")
+            .replace(&host, &format!("{host},localhost:1"));
+        let directory = tempfile::tempdir().unwrap();
+        for sample in SAMPLES {
+            let ended = run(sample, directory.path(), &[("DATABASE_URL", &wrong)]);
+            let first_line = ended.stderr.lines().next().unwrap();
+            let expected = format!(
+                "Error: could not connect to {host}: the server does not accept user demo with this password"
+            );
+            assert_eq!(first_line, expected, "{sample}");
+        }
+    }
+}
+
+#[test]
+fn discrete_variables_do_without_a_url() {
+    for cluster in clusters() {
+        let (port, root) = (cluster.port().to_string(), cluster.root_certificate());
+        assert_connect(&[
+            ("PGHOST", "localhost"),
+            ("PGPORT", &port),
+            ("PGUSER", cluster.user()),
+            ("PGPASSWORD", cluster.password()),
+            ("PGSSLROOTCERT", root.to_str().unwrap()),
+        ]);
+    }
+}
+
+#[test]
+fn options_reach_the_server() {
+    for cluster in clusters() {
+        for (number, options) in ["-c search_path=s0", "--search_path=s1", "-csearch_path=s2"]
+            .iter()
+            .enumerate()
+        {
+            cluster
+                .execute(&format!("CREATE SCHEMA s{number}"))
+                .unwrap();
+            cluster
+                .execute(&format!("GRANT ALL ON SCHEMA s{number} TO demo"))
+                .unwrap();
+            let mut config = Config::from_url(&cluster.url()).unwrap();
+            config.options = Some((*options).to_owned());
+            assert_connect(&[("DATABASE_URL", &config.to_url())]);
+            assert_connect(&[("DATABASE_URL", &cluster.url()), ("PGOPTIONS", options)]);
+            let rows = cluster
+                .execute(&format!(
+                    "SELECT 'rows: ' || count(*) FROM s{number}.accounts"
+                ))
+                .unwrap();
+            assert!(rows.contains("rows: 2"), "{rows}");
+        }
+    }
+}
+
+#[test]
+fn a_unix_socket_will_do() {
+    let cluster = Cluster::start_as(Kind::Postgres, Security::NoTls).unwrap();
+    let directory = cluster.directory().to_string_lossy().replace('/', "%2F");
+    let port = cluster.port();
+    assert_connect(&[(
+        "DATABASE_URL",
+        &format!("postgresql://demo@{directory}:{port}/defaultdb"),
+    )]);
+    let by_parameter =
+        format!("postgresql://demo@/defaultdb?host={directory}&port={port}&sslmode=verify-full");
+    assert_connect(&[("DATABASE_URL", &by_parameter)]);
+}
+
+#[test]
+fn connecting_costs_at_most_two_round_trips_more_than_psql() {
+    for cluster in clusters() {
+        let relay = Relay::start(cluster.port()).unwrap();
+        let port = format!("localhost:{}/", relay.port());
+        let url = cluster
+            .url()
+            .replace(&format!("localhost:{}/", cluster.port()), &port);
+        let config = Config::from_url(&url).unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let counted = |before: u64| relay.round_trips() - before;
+
+        let before = relay.round_trips();
+        let mut psql = Command::new("psql");
+        let mut psql = psql
+            .args(["-X", "-At", &url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        psql.stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"SELECT 'in';\n")
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(psql.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "in\n");
+        let with_query = counted(before);
+        psql.kill().unwrap();
+        psql.wait().unwrap();
+        let psql = with_query - 1;
+
+        // Each is counted while it is connected: how it takes its leave is another matter.
+        let before = relay.round_trips();
+        let client = crdb_postgres::connect(&config).unwrap();
+        let postgres = counted(before);
+        let before = relay.round_trips();
+        let conn = crdb_diesel::connect(&config).unwrap();
+        let diesel = counted(before);
+        let before = relay.round_trips();
+        let db = runtime.block_on(crdb_sea_orm::connect(&config)).unwrap();
+        let sea_orm = counted(before);
+        drop((client, conn, db));
+
+        println!(
+            "{:?}: psql {psql}, postgres {postgres}, Diesel {diesel}, SeaORM {sea_orm}",
+            cluster.kind()
+        );
+        for driver in [postgres, diesel, sea_orm] {
+            assert!(
+                (psql..=psql + 2).contains(&driver),
+                "psql {psql}, driver {driver}"
+            );
+        }
+        if cluster.kind() == Kind::Postgres {
+            assert_eq!(
+                [psql, postgres, diesel, sea_orm],
+                [6, 6, 8, 8],
+                "the figures in the documentation"
+            );
+        }
+    }
+}

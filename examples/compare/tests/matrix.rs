@@ -1,0 +1,295 @@
+//! Which connections are accepted: every sslmode × root certificate × server × spelling of the host. What
+//! is right is not typed in here: `psql` is asked, row by row.
+
+mod sample;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use crdb_local_cluster::{Authority, Cluster, Kind, Security};
+use tempfile::TempDir;
+
+const SSLMODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Root {
+    Right,
+    Wrong,
+    /// Two certificates in one file, the right one second, as while an authority is being replaced.
+    WrongAndRight,
+    Absent,
+    MissingFile,
+    System,
+}
+
+const ROOTS: [Root; 6] = [
+    Root::Right,
+    Root::Wrong,
+    Root::WrongAndRight,
+    Root::Absent,
+    Root::MissingFile,
+    Root::System,
+];
+
+struct Server {
+    name: String,
+    cluster: Cluster,
+    shows_client_certificate: bool,
+}
+
+/// What all tests of this file share.
+struct World {
+    servers: Vec<Server>,
+    /// An empty home, the wrong root certificate, and a copy of the right one.
+    directory: TempDir,
+    psql_knows_system: bool,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let directory = tempfile::tempdir().unwrap();
+    Authority::new("nobody")
+        .unwrap()
+        .write(&directory.path().join("wrong.crt"))
+        .unwrap();
+    let mut servers = Vec::new();
+    let securities = [
+        Security::Good,
+        Security::Expired,
+        Security::OtherName,
+        Security::UnknownAuthority,
+        Security::NoTls,
+        Security::ClientCertificate,
+    ];
+    for security in securities {
+        let cluster = Cluster::start_as(Kind::Postgres, security).unwrap();
+        let name = format!("{security:?}");
+        servers.push(Server {
+            name,
+            cluster,
+            shows_client_certificate: false,
+        });
+    }
+    let cluster = Cluster::start_as(Kind::Postgres, Security::ClientCertificate).unwrap();
+    servers.push(Server {
+        name: "ClientCertificate, shown".into(),
+        cluster,
+        shows_client_certificate: true,
+    });
+    if Kind::to_test_on().unwrap().contains(&Kind::Cockroach) {
+        let cluster = Cluster::start_as(Kind::Cockroach, Security::Good).unwrap();
+        servers.push(Server {
+            name: "CockroachDB".into(),
+            cluster,
+            shows_client_certificate: false,
+        });
+    }
+    for server in &servers {
+        let wrong = std::fs::read(directory.path().join("wrong.crt")).unwrap();
+        let right = std::fs::read(server.cluster.root_certificate()).unwrap();
+        std::fs::write(both(&directory, server), [wrong, right].concat()).unwrap();
+        // Each driver has its own database: PostgreSQL cannot create one table twice at once.
+        for database in ["postgres-basic", "diesel-basic", "sea-orm-basic"] {
+            let owner = match server.cluster.kind() {
+                Kind::Postgres => " OWNER demo",
+                Kind::Cockroach => "",
+            };
+            server
+                .cluster
+                .execute(&format!("CREATE DATABASE \"{database}\"{owner}"))
+                .unwrap();
+        }
+    }
+    let version = String::from_utf8(psql().arg("--version").output().unwrap().stdout).unwrap();
+    let major: u32 = version
+        .split(['.', ' '])
+        .find_map(|word| word.parse().ok())
+        .expect("psql has a version");
+    World {
+        servers,
+        directory,
+        psql_knows_system: major >= 16,
+    }
+});
+
+fn both(directory: &TempDir, server: &Server) -> PathBuf {
+    directory
+        .path()
+        .join(format!("{}.crt", server.cluster.port()))
+}
+
+fn psql() -> Command {
+    Command::new("psql")
+}
+
+struct Row {
+    server: &'static Server,
+    sslmode: &'static str,
+    root: Root,
+    host: &'static str,
+}
+
+impl Row {
+    fn all() -> impl Iterator<Item = Row> {
+        WORLD.servers.iter().flat_map(|server| {
+            SSLMODES.into_iter().flat_map(move |sslmode| {
+                ROOTS.into_iter().flat_map(move |root| {
+                    HOSTS.into_iter().map(move |host| Row {
+                        server,
+                        sslmode,
+                        root,
+                        host,
+                    })
+                })
+            })
+        })
+    }
+
+    fn name(&self) -> String {
+        format!(
+            "{} sslmode={} root={:?} host={}",
+            self.server.name, self.sslmode, self.root, self.host
+        )
+    }
+
+    fn url(&self, database: &str) -> String {
+        let cluster = &self.server.cluster;
+        let (user, password, port) = (cluster.user(), cluster.password(), cluster.port());
+        let mut url = format!(
+            "postgresql://{user}:{password}@{}:{port}/{database}?sslmode={}",
+            self.host, self.sslmode
+        );
+        let root = match self.root {
+            Root::Right => Some(cluster.root_certificate()),
+            Root::Wrong => Some(WORLD.directory.path().join("wrong.crt")),
+            Root::WrongAndRight => Some(both(&WORLD.directory, self.server)),
+            Root::MissingFile => Some(WORLD.directory.path().join("no.crt")),
+            Root::System => Some("system".into()),
+            Root::Absent => None,
+        };
+        if let Some(root) = root {
+            let _ = write!(url, "&sslrootcert={}", root.display());
+        }
+        if self.server.shows_client_certificate {
+            let (certificate, key) = cluster.client_certificate();
+            let _ = write!(
+                url,
+                "&sslcert={}&sslkey={}",
+                certificate.display(),
+                key.display()
+            );
+        }
+        url
+    }
+
+    /// What the operating system trusts, as far as these programs can see: the right authority. So a
+    /// driver that listens to it where a file was named gives itself away.
+    fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("SSL_CERT_FILE", self.server.cluster.root_certificate()),
+            ("SSL_CERT_DIR", "/nonexistent".into()),
+        ]
+    }
+
+    fn with(&self, sslmode: &'static str, root: Root) -> Row {
+        Row {
+            server: self.server,
+            sslmode,
+            root,
+            host: self.host,
+        }
+    }
+
+    /// psql's verdict, or that of the design where it departs from libpq on purpose.
+    fn should_connect(&self) -> bool {
+        match (self.root, self.sslmode) {
+            // libpq goes on without the file in these modes. We take its name for a wish to check.
+            (Root::MissingFile, "prefer" | "require") => false,
+            // libpq wants a file here; we ask the operating system, as with sslrootcert=system.
+            (Root::Absent, "verify-full") => self.with("verify-full", Root::Right).psql_connects(),
+            // libpq knows `system` from version 16 on, and only with verify-full.
+            (Root::System, "verify-full") if !WORLD.psql_knows_system => {
+                self.with("verify-full", Root::Right).psql_connects()
+            }
+            (Root::System, _) if !WORLD.psql_knows_system => false,
+            _ => self.psql_connects(),
+        }
+    }
+
+    fn psql_connects(&self) -> bool {
+        let home = WORLD.directory.path();
+        let mut psql = psql();
+        psql.arg(self.url("defaultdb"))
+            .args(["-X", "-c", "SELECT 1"])
+            .env("HOME", home)
+            .current_dir(home);
+        psql.envs(self.variables())
+            .output()
+            .expect("psql runs")
+            .status
+            .success()
+    }
+}
+
+/// The verdicts by row, asked for once.
+static VERDICTS: LazyLock<BTreeMap<String, bool>> = LazyLock::new(|| {
+    Row::all()
+        .map(|row| (row.name(), row.should_connect()))
+        .collect()
+});
+
+fn holds_for(sample: &str) {
+    let home: &Path = WORLD.directory.path();
+    let (mut accepted, mut refused, mut wrong) = (0, 0, Vec::new());
+    for row in Row::all() {
+        let url = row.url(sample);
+        let variables = row.variables();
+        let mut variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, path)| (*name, path.to_str().unwrap()))
+            .collect();
+        variables.push(("DATABASE_URL", &url));
+        let ended = sample::run(sample, home, &variables);
+        let connects = ended.status == Some(0);
+        match connects {
+            true => accepted += 1,
+            false => refused += 1,
+        }
+        if connects != VERDICTS[&row.name()] {
+            wrong.push(format!(
+                "{}: {}",
+                row.name(),
+                if connects { "accepted" } else { &ended.stderr }
+            ));
+        }
+    }
+    println!(
+        "{sample}: {} rows as psql has them, {accepted} accepted and {refused} refused",
+        accepted + refused
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} rows are not as psql has them:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(accepted > 50 && refused > 50);
+}
+
+#[test]
+fn postgres_connects_exactly_where_psql_does() {
+    holds_for("postgres-basic");
+}
+
+#[test]
+fn diesel_connects_exactly_where_psql_does() {
+    holds_for("diesel-basic");
+}
+
+#[test]
+fn sea_orm_connects_exactly_where_psql_does() {
+    holds_for("sea-orm-basic");
+}
