@@ -65,7 +65,7 @@ fn run() -> anyhow::Result<()> {
 }
 
 /// Moves `amount` from one account to the other, or refuses and changes nothing.
-fn transfer_funds(
+pub fn transfer_funds(
     txn: &mut PgConnection,
     from: i64,
     to: i64,
@@ -103,7 +103,7 @@ fn transfer_funds(
 
 /// Why no money was moved.
 #[derive(Debug, thiserror::Error)]
-enum TransferError {
+pub enum TransferError {
     #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]
     InsufficientFunds {
         account: i64,

@@ -44,7 +44,7 @@ fn run() -> anyhow::Result<()> {
 }
 
 /// Moves `amount` from one account to the other, or refuses and changes nothing.
-fn transfer_funds(txn: &mut Txn, from: i64, to: i64, amount: i64) -> Result<(), TransferError> {
+pub fn transfer_funds(txn: &mut Txn, from: i64, to: i64, amount: i64) -> Result<(), TransferError> {
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
@@ -79,7 +79,7 @@ fn transfer_funds(txn: &mut Txn, from: i64, to: i64, amount: i64) -> Result<(), 
 
 /// Why no money was moved.
 #[derive(Debug, thiserror::Error)]
-enum TransferError {
+pub enum TransferError {
     #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]
     InsufficientFunds {
         account: i64,

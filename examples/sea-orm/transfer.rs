@@ -74,7 +74,7 @@ async fn run() -> anyhow::Result<()> {
 }
 
 /// Moves `amount` from one account to the other, or refuses and changes nothing.
-async fn transfer_funds(
+pub async fn transfer_funds(
     txn: &DatabaseTransaction,
     from: i64,
     to: i64,
@@ -116,7 +116,7 @@ async fn transfer_funds(
 
 /// Why no money was moved.
 #[derive(Debug, thiserror::Error)]
-enum TransferError {
+pub enum TransferError {
     #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]
     InsufficientFunds {
         account: i64,

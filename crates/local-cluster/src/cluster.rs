@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -55,7 +56,7 @@ pub enum Security {
 /// A running server in a directory of its own. It stops, and the directory goes, when this is dropped, and
 /// also when the program is killed.
 pub struct Cluster {
-    server: Supervised,
+    server: Mutex<Supervised>,
     program: Program,
     kind: Kind,
     security: Security,
@@ -117,7 +118,7 @@ impl Cluster {
             }
         };
         Ok(Cluster {
-            server,
+            server: Mutex::new(server),
             program,
             kind,
             security,
@@ -177,7 +178,7 @@ impl Cluster {
 
     /// The server's process id.
     pub fn pid(&self) -> i32 {
-        self.server.pid
+        self.lock_server().pid
     }
 
     /// The directory with the server's files.
@@ -206,9 +207,18 @@ impl Cluster {
     ///
     /// What the server says.
     pub fn execute(&self, sql: &str) -> Result<String> {
+        self.execute_in(DATABASE, sql)
+    }
+
+    /// As [`Cluster::execute`], in this database.
+    ///
+    /// # Errors
+    ///
+    /// What the server says.
+    pub fn execute_in(&self, database: &str, sql: &str) -> Result<String> {
         match &self.program {
-            Program::Cockroach(cockroach) => cockroach.execute(DATABASE, sql),
-            Program::Postgres(postgres) => postgres.execute(DATABASE, sql),
+            Program::Cockroach(cockroach) => cockroach.execute(database, sql),
+            Program::Postgres(postgres) => postgres.execute(database, sql),
         }
     }
 
@@ -217,13 +227,18 @@ impl Cluster {
     /// # Errors
     ///
     /// It does not come up again.
-    pub fn restart(&mut self) -> Result<()> {
-        self.server.stop_and_keep_files()?;
-        self.server = match &self.program {
+    pub fn restart(&self) -> Result<()> {
+        let mut server = self.lock_server();
+        server.stop_and_keep_files()?;
+        *server = match &self.program {
             Program::Cockroach(cockroach) => cockroach.start()?,
             Program::Postgres(postgres) => postgres.start()?,
         };
         Ok(())
+    }
+
+    fn lock_server(&self) -> MutexGuard<'_, Supervised> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,75 @@
+//! The Diesel samples.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crdb_connection::{Config, ConnectError};
+use crdb_diesel::{run_transaction, run_transaction_with};
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::BigInt;
+use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
+
+use super::{AnyError, Driver, Failed, Limits, Sql, retry_limits};
+
+#[allow(dead_code, missing_docs)]
+#[path = "../../../diesel/transfer.rs"]
+mod sample;
+
+/// A connection of Diesel's.
+pub struct Diesel(pub PgConnection);
+
+impl Driver for Diesel {
+    const NAME: &'static str = "diesel";
+
+    fn connect(config: &Config) -> Result<Self, ConnectError> {
+        crdb_diesel::connect(config).map(Diesel)
+    }
+
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed> {
+        Ok(run_transaction(&mut self.0, |txn| {
+            sample::transfer_funds(txn, from, to, amount)
+        })?)
+    }
+
+    fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed> {
+        Ok(run_transaction(&mut self.0, |txn| {
+            sample::transfer_funds(txn, from, to, 1)?;
+            sql_query("INSERT INTO ledger (entry) VALUES ($1)")
+                .bind::<BigInt, _>(entry)
+                .execute(txn)?;
+            Ok::<_, sample::TransferError>(())
+        })?)
+    }
+
+    fn transact<E>(
+        &mut self,
+        limits: &Limits,
+        mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+    ) -> Result<(), Failed>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let limits = retry_limits!(crdb_diesel, limits);
+        Ok(run_transaction_with(&limits, &mut self.0, |txn| op(txn))?)
+    }
+
+    fn delays(limits: &Limits) -> Vec<Duration> {
+        retry_limits!(crdb_diesel, limits).delays().collect()
+    }
+}
+
+impl Sql for PgConnection {
+    fn execute(&mut self, sql: &str) -> Result<(), AnyError> {
+        Ok(self.batch_execute(sql)?)
+    }
+
+    fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            value: i64,
+        }
+        let rows = sql_query(sql).load::<Row>(self)?;
+        Ok(rows.into_iter().map(|row| row.value).collect())
+    }
+}

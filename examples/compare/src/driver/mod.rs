@@ -1,0 +1,172 @@
+//! One face for the three drivers. Behind it is the code of the samples: their `connect`, their
+//! `run_transaction` and the `transfer_funds` of their transfer.rs.
+
+mod diesel;
+mod postgres;
+mod sea_orm;
+
+use std::error::Error;
+use std::time::Duration;
+
+use crdb_connection::{Config, ConnectError};
+
+pub use diesel::Diesel;
+pub use postgres::Postgres;
+pub use sea_orm::SeaOrm;
+
+/// An error of whichever driver.
+pub type AnyError = Box<dyn Error + Send + Sync>;
+
+/// A connection of one of the three drivers.
+pub trait Driver: Sized + Send + 'static {
+    /// As it is spelled in a sample's name.
+    const NAME: &'static str;
+
+    /// The sample's `connect`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sample's.
+    fn connect(config: &Config) -> Result<Self, ConnectError>;
+
+    /// The sample's `run_transaction` around the sample's `transfer_funds`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sample's.
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed>;
+
+    /// As [`Driver::transfer`], with this number written into the table `ledger` in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sample's.
+    fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed>;
+
+    /// The sample's `run_transaction_with` around this.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sample's.
+    fn transact<E>(
+        &mut self,
+        limits: &Limits,
+        op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+    ) -> Result<(), Failed>
+    where
+        E: Error + Send + Sync + 'static;
+
+    /// What the sample's limits make of these: how long each retry waits.
+    fn delays(limits: &Limits) -> Vec<Duration>;
+}
+
+/// The samples' `RetryLimits`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Retries after the first run.
+    pub max_retries: usize,
+    /// The longest that the first retry waits.
+    pub first_delay: Duration,
+    /// The longest that any retry waits.
+    pub max_delay: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let crdb_postgres::RetryLimits {
+            max_retries,
+            first_delay,
+            max_delay,
+        } = Default::default();
+        Limits {
+            max_retries,
+            first_delay,
+            max_delay,
+        }
+    }
+}
+
+/// What a transaction can do with SQL text.
+pub trait Sql {
+    /// Runs a statement.
+    ///
+    /// # Errors
+    ///
+    /// The driver's own.
+    fn execute(&mut self, sql: &str) -> Result<(), AnyError>;
+
+    /// Reads the column `value`, of type INT8.
+    ///
+    /// # Errors
+    ///
+    /// The driver's own.
+    fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError>;
+}
+
+/// The samples' `TransactionError`, whichever driver's.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// `TransactionError::Operation`, with what `op` returned.
+    #[error(transparent)]
+    Operation(AnyError),
+    /// `TransactionError::Database`.
+    #[error("{0}")]
+    Database(AnyError),
+    /// `TransactionError::RetriesExhausted`.
+    #[error("given up after {retries} retries: {last}")]
+    RetriesExhausted {
+        /// How often it was run again.
+        retries: usize,
+        /// The last error.
+        last: AnyError,
+    },
+    /// `TransactionError::RestartFailed`.
+    #[error("not restarted: {error}, asked for by: {asked_by}")]
+    RestartFailed {
+        /// Why not.
+        error: AnyError,
+        /// What asked for the retry.
+        asked_by: AnyError,
+    },
+    /// `TransactionError::AmbiguousCommit`.
+    #[error("ambiguous: {0}")]
+    AmbiguousCommit(AnyError),
+}
+
+/// The three drivers' error types are parallel, and so is their conversion.
+macro_rules! failed_from {
+    ($($package:ident),+) => {$(
+        impl<E: Error + Send + Sync + 'static> From<$package::TransactionError<E>> for Failed {
+            fn from(error: $package::TransactionError<E>) -> Failed {
+                use $package::TransactionError as Of;
+                match error {
+                    Of::Operation(error) => Failed::Operation(error.into()),
+                    Of::RetriesExhausted { retries, last } => Failed::RetriesExhausted { retries, last },
+                    Of::RestartFailed { error, asked_by } => {
+                        Failed::RestartFailed { error: error.into(), asked_by }
+                    }
+                    Of::AmbiguousCommit(error) => Failed::AmbiguousCommit(error.into()),
+                    other => Failed::Database(other.into()),
+                }
+            }
+        }
+    )+};
+}
+failed_from!(crdb_postgres, crdb_diesel, crdb_sea_orm);
+
+/// The three drivers' limits are parallel, too.
+macro_rules! retry_limits {
+    ($package:ident, $limits:expr) => {{
+        let Limits {
+            max_retries,
+            first_delay,
+            max_delay,
+        } = *$limits;
+        $package::RetryLimits {
+            max_retries,
+            first_delay,
+            max_delay,
+        }
+    }};
+}
+use retry_limits;

@@ -1,0 +1,73 @@
+//! The `postgres` samples.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crdb_connection::{Config, ConnectError};
+use crdb_postgres::{Txn, run_transaction, run_transaction_with};
+use postgres::Client;
+use postgres::types::Type;
+
+use super::{AnyError, Driver, Failed, Limits, Sql, retry_limits};
+
+#[allow(dead_code, missing_docs)]
+#[path = "../../../postgres/transfer.rs"]
+mod sample;
+
+/// A client of the `postgres` crate.
+pub struct Postgres(pub Client);
+
+impl Driver for Postgres {
+    const NAME: &'static str = "postgres";
+
+    fn connect(config: &Config) -> Result<Self, ConnectError> {
+        crdb_postgres::connect(config).map(Postgres)
+    }
+
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed> {
+        Ok(run_transaction(&mut self.0, |txn| {
+            sample::transfer_funds(txn, from, to, amount)
+        })?)
+    }
+
+    fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed> {
+        Ok(run_transaction(&mut self.0, |txn| {
+            sample::transfer_funds(txn, from, to, 1)?;
+            txn.execute_typed(
+                "INSERT INTO ledger (entry) VALUES ($1)",
+                &[(&entry, Type::INT8)],
+            )?;
+            Ok::<_, sample::TransferError>(())
+        })?)
+    }
+
+    fn transact<E>(
+        &mut self,
+        limits: &Limits,
+        mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+    ) -> Result<(), Failed>
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let limits = retry_limits!(crdb_postgres, limits);
+        Ok(run_transaction_with(&limits, &mut self.0, |txn| op(txn))?)
+    }
+
+    fn delays(limits: &Limits) -> Vec<Duration> {
+        retry_limits!(crdb_postgres, limits).delays().collect()
+    }
+}
+
+impl Sql for Txn<'_> {
+    fn execute(&mut self, sql: &str) -> Result<(), AnyError> {
+        Ok(self.batch_execute(sql)?)
+    }
+
+    fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError> {
+        let rows = self.query_typed(sql, &[])?;
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get("value"))
+            .collect::<Result<_, _>>()?)
+    }
+}

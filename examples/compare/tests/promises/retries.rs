@@ -1,0 +1,301 @@
+//! When `run_transaction` runs a transaction again, how, and how often.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use crate::world::{
+    OpError, World, assert_usable, clusters, for_each_driver, operation, readable_clusters,
+};
+use crdb_compare::driver::{Driver, Failed, Limits, Sql};
+use crdb_local_cluster::Kind;
+
+for_each_driver!(
+    write_skew_makes_one_of_two_transactions_run_again,
+    restart_transaction_runs_again_in_the_same_transaction,
+    any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction,
+    a_wish_for_a_retry_is_found_in_the_callers_own_errors,
+    retries_end_at_their_limit_with_the_count_and_the_last_error,
+    delays_grow_up_to_their_limit_and_are_jittered,
+    retries_that_cockroachdb_injects_are_survived,
+);
+
+fn fast(max_retries: usize) -> Limits {
+    Limits {
+        max_retries,
+        first_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(5),
+    }
+}
+
+/// Functions that ask for a retry on the first calls, as `crdb_internal.force_retry` does on CockroachDB.
+/// A sequence counts the calls: it is not rolled back.
+fn create_force_retry(world: &World) {
+    world.execute("CREATE SEQUENCE calls");
+    world.execute(
+        "CREATE FUNCTION fail_first(n INT8, code TEXT, message TEXT) RETURNS INT8 AS $$
+         DECLARE call INT8 := nextval('calls');
+         BEGIN
+             IF call <= n THEN RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message; END IF;
+             RETURN call;
+         END $$ LANGUAGE plpgsql",
+    );
+}
+
+/// Two transactions read both accounts and then each takes from its own what only one of them may take.
+fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
+    for cluster in clusters() {
+        let world = World::on(cluster);
+        let both_have_read = Barrier::new(2);
+        let withdraw = |account: i64| {
+            let mut driver = D::connect(&world.config).unwrap();
+            let mut runs = 0;
+            let result = driver.transact(&Limits::default(), |txn: &mut dyn Sql| {
+                runs += 1;
+                let sql = "SELECT sum(balance)::INT8 AS value FROM accounts WHERE id IN (1, 2)";
+                let sum = txn.read(sql).map_err(OpError::Database)?[0];
+                if runs == 1 {
+                    both_have_read.wait();
+                }
+                if sum >= 150 {
+                    let sql =
+                        format!("UPDATE accounts SET balance = balance - 90 WHERE id = {account}");
+                    txn.execute(&sql).map_err(OpError::Database)?;
+                }
+                Ok::<_, OpError>(())
+            });
+            result.unwrap();
+            (driver, runs)
+        };
+        let withdraw = &withdraw;
+        let [(mut first, runs), (mut second, more_runs)] = thread::scope(|scope| {
+            let workers = [1, 2].map(|account| scope.spawn(move || withdraw(account)));
+            workers.map(|worker| worker.join().unwrap())
+        });
+        assert!(
+            runs + more_runs >= 3,
+            "{runs} and {more_runs} runs: one must have run again"
+        );
+        assert_eq!(
+            world.read::<D>("SELECT sum(balance)::INT8 AS value FROM accounts"),
+            [110]
+        );
+        assert_usable(&mut first);
+        assert_usable(&mut second);
+    }
+}
+
+fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
+    for cluster in readable_clusters() {
+        let world = World::on(cluster);
+        create_force_retry(&world);
+        let mut driver = D::connect(&world.relayed).unwrap();
+        world.relay.record();
+        let mut transactions = Vec::new();
+        driver
+            .transact(&fast(50), |txn| {
+                transactions.extend(
+                    txn.read("SELECT txid_current() AS value")
+                        .map_err(OpError::Database)?,
+                );
+                txn.execute("INSERT INTO ledger VALUES (1)")
+                    .map_err(OpError::Database)?;
+                txn.execute("SELECT fail_first(3, '40001', 'restart transaction: forced')")
+                    .map_err(OpError::Database)
+            })
+            .unwrap();
+        assert_eq!(transactions.len(), 4, "one run and three more");
+        assert!(
+            transactions.iter().all(|id| *id == transactions[0]),
+            "{transactions:?}"
+        );
+        let sent = world.relay.recorded();
+        assert_eq!(
+            sent.matches("ROLLBACK TO SAVEPOINT cockroach_restart")
+                .count(),
+            3
+        );
+        assert_eq!(sent.matches("BEGIN").count(), 1);
+        assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [1]);
+        assert_usable(&mut driver);
+    }
+}
+
+fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D: Driver>() {
+    for cluster in readable_clusters() {
+        for (code, message) in [
+            ("40001", "could not serialize access"),
+            ("40P01", "deadlock detected"),
+        ] {
+            let world = World::on(cluster);
+            create_force_retry(&world);
+            let mut driver = D::connect(&world.relayed).unwrap();
+            world.relay.record();
+            let mut transactions = Vec::new();
+            driver
+                .transact(&fast(50), |txn| {
+                    transactions.extend(
+                        txn.read("SELECT txid_current() AS value")
+                            .map_err(OpError::Database)?,
+                    );
+                    txn.execute(&format!("SELECT fail_first(2, '{code}', '{message}')"))
+                        .map_err(OpError::Database)
+                })
+                .unwrap();
+            assert_eq!(transactions.len(), 3);
+            transactions.dedup();
+            assert_eq!(
+                transactions.len(),
+                3,
+                "each run in a transaction of its own"
+            );
+            assert_eq!(
+                world
+                    .relay
+                    .recorded()
+                    .matches("ROLLBACK TO SAVEPOINT")
+                    .count(),
+                0
+            );
+            assert_usable(&mut driver);
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the first wrapping")]
+struct Inner(#[source] OpError);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the second wrapping")]
+struct Outer(#[source] Inner);
+
+fn a_wish_for_a_retry_is_found_in_the_callers_own_errors<D: Driver>() {
+    for cluster in readable_clusters() {
+        let world = World::on(cluster);
+        create_force_retry(&world);
+        let mut driver = D::connect(&world.config).unwrap();
+        let mut runs = 0;
+        driver
+            .transact(&fast(50), |txn| {
+                runs += 1;
+                let sql = "SELECT fail_first(2, '40001', 'restart transaction: forced')";
+                txn.execute(sql)
+                    .map_err(OpError::Database)
+                    .map_err(Inner)
+                    .map_err(Outer)
+            })
+            .unwrap();
+        assert_eq!(runs, 3);
+        assert_usable(&mut driver);
+    }
+}
+
+fn retries_end_at_their_limit_with_the_count_and_the_last_error<D: Driver>() {
+    for cluster in readable_clusters() {
+        for message in ["restart transaction: forced", "could not serialize access"] {
+            for limit in [0, 1, 5] {
+                let world = World::on(cluster);
+                create_force_retry(&world);
+                let mut driver = D::connect(&world.config).unwrap();
+                let mut runs = 0;
+                let failed = driver.transact(&fast(limit), |txn| {
+                    runs += 1;
+                    txn.execute("INSERT INTO ledger VALUES (1)")
+                        .map_err(OpError::Database)?;
+                    let sql = format!("SELECT fail_first(100, '40001', '{message}')");
+                    txn.execute(&sql).map_err(OpError::Database)
+                });
+                match failed.unwrap_err() {
+                    Failed::RetriesExhausted { retries, last } => {
+                        assert_eq!((retries, runs), (limit, limit + 1));
+                        let cause = last.source().unwrap().to_string();
+                        let deeper = last
+                            .source()
+                            .unwrap()
+                            .source()
+                            .map(ToString::to_string)
+                            .unwrap_or_default();
+                        assert!(
+                            format!("{cause} {deeper}").contains(message),
+                            "{cause} {deeper}"
+                        );
+                    }
+                    other => panic!("{other}"),
+                }
+                assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [0; 0]);
+                assert_usable(&mut driver);
+            }
+        }
+    }
+}
+
+fn delays_grow_up_to_their_limit_and_are_jittered<D: Driver>() {
+    let limits = Limits {
+        max_retries: 8,
+        first_delay: Duration::from_millis(10),
+        max_delay: Duration::from_millis(200),
+    };
+    let longest = [10, 20, 40, 80, 160, 200, 200, 200].map(Duration::from_millis);
+    let samples: Vec<Vec<Duration>> = (0..400).map(|_| D::delays(&limits)).collect();
+    for (retry, longest) in longest.into_iter().enumerate() {
+        let delays: Vec<Duration> = samples.iter().map(|sample| sample[retry]).collect();
+        let (least, most) = (*delays.iter().min().unwrap(), *delays.iter().max().unwrap());
+        let mean = delays.iter().sum::<Duration>() / 400;
+        println!(
+            "{} retry {}: at most {longest:?}, from {least:?} to {most:?}, {mean:?} on average",
+            D::NAME,
+            retry + 1
+        );
+        // Full jitter: anything between nothing and the longest, half of it on average.
+        assert!(most <= longest && most > longest.mul_f64(0.9), "{most:?}");
+        assert!(least < longest.mul_f64(0.1), "{least:?}");
+        assert!(
+            mean > longest.mul_f64(0.4) && mean < longest.mul_f64(0.6),
+            "{mean:?}"
+        );
+    }
+    assert!(samples.iter().all(|sample| sample.len() == 8));
+    assert_eq!(
+        D::delays(&Limits {
+            max_retries: 0,
+            ..limits
+        }),
+        []
+    );
+}
+
+/// CockroachDB can make each explicit transaction fail three times.
+fn retries_that_cockroachdb_injects_are_survived<D: Driver>() {
+    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
+        let world = World::on(cluster);
+        let mut config = world.config.clone();
+        config.options = Some("-c inject_retry_errors_enabled=true".to_owned());
+        let mut driver = D::connect(&config).unwrap();
+        driver.transfer(1, 2, 10).unwrap();
+        assert_eq!(
+            world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
+            [90, 110]
+        );
+        let mut runs = 0;
+        driver
+            .transact(&fast(50), |txn| {
+                runs += 1;
+                txn.execute("INSERT INTO ledger VALUES (1)")
+                    .map_err(OpError::Database)
+            })
+            .unwrap();
+        assert_eq!(runs, 4, "three injected failures");
+        let failed = driver.transact(&fast(2), |txn| {
+            txn.execute("SELECT 1").map_err(OpError::Database)
+        });
+        assert!(
+            matches!(failed, Err(Failed::RetriesExhausted { retries: 2, .. })),
+            "{failed:?}"
+        );
+        let own = driver
+            .transact(&fast(50), |_| Err(OpError::Own))
+            .unwrap_err();
+        assert!(matches!(operation(own), OpError::Own));
+    }
+}

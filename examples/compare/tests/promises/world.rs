@@ -1,0 +1,137 @@
+//! A database of its own for each test, with a relay in front of the server.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crdb_compare::driver::{AnyError, Driver, Failed, Limits};
+use crdb_connection::Config;
+use crdb_local_cluster::{Cluster, Kind, Relay, Security};
+
+/// A server with a fresh database in which the accounts 1 and 2 hold 100 each and `ledger` is empty.
+pub struct World<'a> {
+    pub cluster: &'a Cluster,
+    pub relay: Relay,
+    /// Straight to the server.
+    pub config: Config,
+    /// Through the relay.
+    pub relayed: Config,
+    pub database: String,
+}
+
+impl<'a> World<'a> {
+    pub fn on(cluster: &'a Cluster) -> World<'a> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let database = format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        cluster
+            .execute(&format!("CREATE DATABASE {database}"))
+            .unwrap();
+        if cluster.kind() == Kind::Postgres {
+            cluster
+                .execute(&format!("ALTER DATABASE {database} OWNER TO demo"))
+                .unwrap();
+        }
+        let relay = Relay::start(cluster.port()).unwrap();
+        let mut config = Config::from_url(&cluster.url()).unwrap();
+        config.dbname = database.clone();
+        let mut relayed = config.clone();
+        relayed.hosts[0].port = relay.port();
+        let world = World {
+            cluster,
+            relay,
+            config,
+            relayed,
+            database,
+        };
+        world.execute(
+            "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL); \
+             CREATE TABLE ledger (entry INT8 PRIMARY KEY); \
+             INSERT INTO accounts VALUES (1, 100), (2, 100)",
+        );
+        world
+    }
+
+    pub fn execute(&self, sql: &str) -> String {
+        let owner = if self.cluster.kind() == Kind::Postgres {
+            "SET ROLE demo; "
+        } else {
+            ""
+        };
+        self.cluster
+            .execute_in(&self.database, &format!("{owner}{sql}"))
+            .unwrap()
+    }
+
+    /// Reads the column `value`, by a connection of its own.
+    pub fn read<D: Driver>(&self, sql: &str) -> Vec<i64> {
+        read(&mut D::connect(&self.config).unwrap(), sql)
+    }
+}
+
+/// Reads the column `value` in a transaction of its own.
+pub fn read<D: Driver>(driver: &mut D, sql: &str) -> Vec<i64> {
+    let mut values = Vec::new();
+    let op = |txn: &mut dyn crdb_compare::driver::Sql| {
+        values = txn.read(sql).map_err(OpError::Database)?;
+        Ok::<_, OpError>(())
+    };
+    driver.transact(&Limits::default(), op).unwrap();
+    values
+}
+
+/// The last word on a connection: it does a plain transfer without trouble.
+pub fn assert_usable<D: Driver>(driver: &mut D) {
+    let balances = "SELECT balance AS value FROM accounts WHERE id IN (1, 2) ORDER BY id";
+    let before = read(driver, balances);
+    driver.transfer(1, 2, 1).unwrap();
+    assert_eq!(read(driver, balances), [before[0] - 1, before[1] + 1]);
+    driver.transfer(2, 1, 1).unwrap();
+}
+
+/// What a caller's transaction may fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    #[error("the database did not do it")]
+    Database(#[source] AnyError),
+    #[error("the caller's own reason")]
+    Own,
+}
+
+/// The caller's own error, unchanged and typed.
+pub fn operation(failed: Failed) -> OpError {
+    match failed {
+        Failed::Operation(error) => *error.downcast().expect("the type that the caller gave"),
+        other => panic!("not the caller's error: {other}"),
+    }
+}
+
+/// The servers to test on: PostgreSQL, and CockroachDB where there is a binary.
+pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
+    static CLUSTERS: LazyLock<Vec<Cluster>> = LazyLock::new(|| {
+        let start = |kind| Cluster::start_as(kind, Security::Good).unwrap();
+        Kind::to_test_on().unwrap().into_iter().map(start).collect()
+    });
+    CLUSTERS.iter()
+}
+
+/// A server without TLS, so that the relay can read what passes, and with functions of its own.
+pub fn readable_clusters() -> impl Iterator<Item = &'static Cluster> {
+    static CLUSTER: LazyLock<Cluster> =
+        LazyLock::new(|| Cluster::start_as(Kind::Postgres, Security::NoTls).unwrap());
+    std::iter::once(&*CLUSTER)
+}
+
+/// Makes of each generic function one test for each driver.
+macro_rules! for_each_driver {
+    ($($test:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[test] fn $test() { super::$test::<crdb_compare::driver::Postgres>(); })+
+        }
+        mod diesel {
+            $(#[test] fn $test() { super::$test::<crdb_compare::driver::Diesel>(); })+
+        }
+        mod sea_orm {
+            $(#[test] fn $test() { super::$test::<crdb_compare::driver::SeaOrm>(); })+
+        }
+    };
+}
+pub(crate) use for_each_driver;

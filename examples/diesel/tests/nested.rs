@@ -1,0 +1,65 @@
+//! Transactions within a transaction are savepoints.
+
+use crdb_connection::Config;
+use crdb_diesel::{connect, run_transaction};
+use crdb_local_cluster::{Cluster, Kind, Security};
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::result::Error;
+use diesel::sql_types::BigInt;
+use diesel::{Connection, PgConnection, RunQueryDsl, select};
+
+fn entries(conn: &mut PgConnection) -> i64 {
+    select(sql::<BigInt>("(SELECT count(*) FROM nested)"))
+        .get_result(conn)
+        .unwrap()
+}
+
+#[test]
+fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
+    for kind in Kind::to_test_on().unwrap() {
+        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+        let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
+            .unwrap();
+        run_transaction(&mut conn, |txn| {
+            txn.batch_execute("INSERT INTO nested VALUES (1)")?;
+            let inner = txn.transaction(|txn| {
+                txn.batch_execute("INSERT INTO nested VALUES (2)")?;
+                Err::<(), _>(Error::RollbackTransaction)
+            });
+            assert_eq!(inner, Err(Error::RollbackTransaction));
+            txn.transaction(|txn| txn.batch_execute("INSERT INTO nested VALUES (3)"))
+        })
+        .unwrap();
+        assert_eq!(entries(&mut conn), 2, "1 and 3, without 2");
+
+        // What is not committed, the outer transaction takes along when it fails.
+        let failed = run_transaction(&mut conn, |txn| {
+            txn.transaction(|txn| txn.batch_execute("INSERT INTO nested VALUES (4)"))?;
+            Err::<(), _>(Error::RollbackTransaction)
+        });
+        assert!(failed.is_err());
+        assert_eq!(entries(&mut conn), 2);
+    }
+}
+
+#[test]
+fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
+    for kind in Kind::to_test_on().unwrap() {
+        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+        let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run_transaction(&mut conn, |txn| {
+                txn.transaction(|txn| {
+                    txn.transaction(|_| -> Result<(), Error> { panic!("deep inside") })
+                })
+            })
+        }));
+        assert!(panicked.is_err());
+        // BEGIN, not SAVEPOINT: a second BEGIN, or none, would fail here.
+        conn.transaction(|conn| conn.batch_execute("SELECT 1"))
+            .unwrap();
+        run_transaction(&mut conn, |txn| txn.batch_execute("SELECT 1")).unwrap();
+    }
+}
