@@ -19,7 +19,7 @@ diesel::table! {
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = accounts)]
-struct Account {
+pub struct Account {
     id: i64,
     balance: i64,
 }
@@ -32,11 +32,18 @@ fn run() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let mut conn = connect(&config)?;
 
+    write_accounts(&mut conn)?;
+    for Account { id, balance } in read_accounts(&mut conn)? {
+        println!("{id} {balance}");
+    }
+    Ok(())
+}
+
+/// ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
+pub fn write_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
     )?;
-
-    // ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
     diesel::insert_into(accounts::table)
         .values([
             Account {
@@ -51,15 +58,15 @@ fn run() -> anyhow::Result<()> {
         .on_conflict(accounts::id)
         .do_update()
         .set(accounts::balance.eq(excluded(accounts::balance)))
-        .execute(&mut conn)?;
+        .execute(conn)?;
+    Ok(())
+}
 
-    let rows = accounts::table
+/// The two rows of this sample, in the order of their ids.
+pub fn read_accounts(conn: &mut PgConnection) -> QueryResult<Vec<Account>> {
+    accounts::table
         .filter(accounts::id.eq_any([1, 2]))
         .order(accounts::id)
         .select(Account::as_select())
-        .load(&mut conn)?;
-    for Account { id, balance } in rows {
-        println!("{id} {balance}");
-    }
-    Ok(())
+        .load(conn)
 }

@@ -8,10 +8,11 @@ use crdb_connection::{Config, exit};
 use crdb_sea_orm::connect;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Schema,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, Schema,
 };
 
-mod account {
+pub mod account {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, DeriveEntityModel)]
@@ -37,6 +38,17 @@ async fn run() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let db = connect(&config).await?;
 
+    write_accounts(&db).await?;
+    for account::Model { id, balance } in read_accounts(&db).await? {
+        println!("{id} {balance}");
+    }
+
+    db.close().await?;
+    Ok(())
+}
+
+/// ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
+pub async fn write_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
     let schema = Schema::new(db.get_database_backend());
     db.execute(
         schema
@@ -45,7 +57,6 @@ async fn run() -> anyhow::Result<()> {
     )
     .await?;
 
-    // ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
     let rows = [(1, 1000), (2, 250)];
     account::Entity::insert_many(rows.map(|(id, balance)| account::ActiveModel {
         id: Set(id),
@@ -56,18 +67,16 @@ async fn run() -> anyhow::Result<()> {
             .update_column(account::Column::Balance)
             .to_owned(),
     )
-    .exec_without_returning(&db)
+    .exec_without_returning(db)
     .await?;
+    Ok(())
+}
 
-    let rows = account::Entity::find()
+/// The two rows of this sample, in the order of their ids.
+pub async fn read_accounts(db: &DatabaseConnection) -> Result<Vec<account::Model>, DbErr> {
+    account::Entity::find()
         .filter(account::Column::Id.is_in([1, 2]))
         .order_by_asc(account::Column::Id)
-        .all(&db)
-        .await?;
-    for account::Model { id, balance } in rows {
-        println!("{id} {balance}");
-    }
-
-    db.close().await?;
-    Ok(())
+        .all(db)
+        .await
 }

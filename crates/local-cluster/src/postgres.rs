@@ -72,6 +72,8 @@ impl Postgres {
             ),
             ("ssl_key_file", certs.join("node.key").display().to_string()),
             ("ssl_ca_file", certs.join("ca.crt").display().to_string()),
+            // PostgreSQL waits a second before it looks for a deadlock; CockroachDB does not.
+            ("deadlock_timeout", "10ms".to_owned()),
             // Nobody needs this data after a power failure.
             ("fsync", "off".to_owned()),
         ];

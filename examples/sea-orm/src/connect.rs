@@ -85,8 +85,12 @@ async fn connect_to(
             .ssl_client_key_from_pem(identity.key_pem()?);
     }
 
-    // A ping before each use would cost a round trip; run_transaction tells a lost connection anyway.
-    let pool = PgPoolOptions::new().test_before_acquire(false);
+    // One connection, as the other drivers have. With more, sqlx opens another one whenever the last is
+    // not back in the pool yet; a program that serves many at once wants that. A ping before each use
+    // would cost a round trip, and run_transaction tells a lost connection anyway.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .test_before_acquire(false);
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(
         pool.connect_with(options).await?,
     ))

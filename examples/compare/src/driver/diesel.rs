@@ -9,8 +9,11 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
-use super::{AnyError, Driver, Failed, Limits, Sql, retry_limits};
+use super::{AnyError, Driver, Failed, First, Limits, Sql, retry_limits};
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../diesel/basic.rs"]
+mod basic;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../diesel/transfer.rs"]
 mod sample;
@@ -25,10 +28,26 @@ impl Driver for Diesel {
         crdb_diesel::connect(config).map(Diesel)
     }
 
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed> {
-        Ok(run_transaction(&mut self.0, |txn| {
+    fn basic(&mut self) -> Result<(), AnyError> {
+        basic::write_accounts(&mut self.0)?;
+        basic::read_accounts(&mut self.0)?;
+        Ok(())
+    }
+
+    fn transfer_after(
+        &mut self,
+        first: First,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, Failed> {
+        let mut runs = 0;
+        run_transaction(&mut self.0, |txn| {
+            runs += 1;
+            first(runs, txn);
             sample::transfer_funds(txn, from, to, amount)
-        })?)
+        })?;
+        Ok(runs)
     }
 
     fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed> {

@@ -29,12 +29,34 @@ pub trait Driver: Sized + Send + 'static {
     /// Those of the sample's.
     fn connect(config: &Config) -> Result<Self, ConnectError>;
 
-    /// The sample's `run_transaction` around the sample's `transfer_funds`.
+    /// What the basic sample does: writes its two accounts and reads them back.
     ///
     /// # Errors
     ///
     /// Those of the sample's.
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed>;
+    fn basic(&mut self) -> Result<(), AnyError>;
+
+    /// The sample's `run_transaction` around the sample's `transfer_funds`. Returns how often it ran.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sample's.
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, Failed> {
+        self.transfer_after(&mut |_, _| {}, from, to, amount)
+    }
+
+    /// As [`Driver::transfer`], with something done at the beginning of each run, counted from 1.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sample's.
+    fn transfer_after(
+        &mut self,
+        first: First,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, Failed>;
 
     /// As [`Driver::transfer`], with this number written into the table `ledger` in the same transaction.
     ///
@@ -59,6 +81,9 @@ pub trait Driver: Sized + Send + 'static {
     /// What the sample's limits make of these: how long each retry waits.
     fn delays(limits: &Limits) -> Vec<Duration>;
 }
+
+/// What [`Driver::transfer_after`] does first.
+pub type First<'a> = &'a mut dyn FnMut(u32, &mut dyn Sql);
 
 /// The samples' `RetryLimits`.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,11 @@ use crdb_postgres::{Txn, run_transaction, run_transaction_with};
 use postgres::Client;
 use postgres::types::Type;
 
-use super::{AnyError, Driver, Failed, Limits, Sql, retry_limits};
+use super::{AnyError, Driver, Failed, First, Limits, Sql, retry_limits};
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../postgres/basic.rs"]
+mod basic;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../postgres/transfer.rs"]
 mod sample;
@@ -24,10 +27,26 @@ impl Driver for Postgres {
         crdb_postgres::connect(config).map(Postgres)
     }
 
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed> {
-        Ok(run_transaction(&mut self.0, |txn| {
+    fn basic(&mut self) -> Result<(), AnyError> {
+        basic::write_accounts(&mut self.0)?;
+        basic::read_accounts(&mut self.0)?;
+        Ok(())
+    }
+
+    fn transfer_after(
+        &mut self,
+        first: First,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, Failed> {
+        let mut runs = 0;
+        run_transaction(&mut self.0, |txn| {
+            runs += 1;
+            first(runs, txn);
             sample::transfer_funds(txn, from, to, amount)
-        })?)
+        })?;
+        Ok(runs)
     }
 
     fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed> {

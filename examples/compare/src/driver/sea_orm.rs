@@ -10,8 +10,11 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::block_in_place;
 
-use super::{AnyError, Driver, Failed, Limits, Sql, retry_limits};
+use super::{AnyError, Driver, Failed, First, Limits, Sql, retry_limits};
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../sea-orm/basic.rs"]
+mod basic;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../sea-orm/transfer.rs"]
 mod sample;
@@ -38,11 +41,29 @@ impl Driver for SeaOrm {
         Ok(SeaOrm { runtime, db })
     }
 
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<(), Failed> {
+    fn basic(&mut self) -> Result<(), AnyError> {
+        self.runtime.block_on(async {
+            basic::write_accounts(&self.db).await?;
+            basic::read_accounts(&self.db).await?;
+            Ok(())
+        })
+    }
+
+    fn transfer_after(
+        &mut self,
+        first: First,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, Failed> {
         let SeaOrm { runtime, db } = self;
-        Ok(runtime.block_on(run_transaction(db, async |txn| {
+        let mut runs = 0;
+        runtime.block_on(run_transaction(db, async |txn| {
+            runs += 1;
+            first(runs, &mut Blocking(txn));
             sample::transfer_funds(txn, from, to, amount).await
-        }))?)
+        }))?;
+        Ok(runs)
     }
 
     fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed> {

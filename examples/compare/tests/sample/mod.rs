@@ -13,9 +13,14 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// Where the built example of this name is.
+pub fn example(name: &str) -> PathBuf {
+    EXAMPLES.join(name)
+}
+
 /// Runs a sample in this directory with these variables and none of the person's own settings.
 pub fn run(sample: &str, directory: &Path, variables: &[(&str, &str)]) -> Ended {
-    let mut command = Command::new(EXAMPLES.join(sample));
+    let mut command = Command::new(example(sample));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("PG") || name == "DATABASE_URL" {
             command.env_remove(name);
