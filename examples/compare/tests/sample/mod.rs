@@ -1,4 +1,5 @@
-//! Runs the built samples as a user would.
+//! Runs the built samples as a user would. Not every test uses all of it.
+#![allow(dead_code)]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,12 @@ pub fn example(name: &str) -> PathBuf {
 
 /// Runs a sample in this directory with these variables and none of the person's own settings.
 pub fn run(sample: &str, directory: &Path, variables: &[(&str, &str)]) -> Ended {
-    let mut command = Command::new(example(sample));
+    run_program(&example(sample), directory, variables)
+}
+
+/// As [`run`], for any program.
+pub fn run_program(program: &Path, directory: &Path, variables: &[(&str, &str)]) -> Ended {
+    let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("PG") || name == "DATABASE_URL" {
             command.env_remove(name);

@@ -1,0 +1,255 @@
+//! The documents and the code never disagree.
+
+mod sample;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crdb_compare::cost::root;
+use crdb_local_cluster::{Cluster, Kind, Security};
+
+const PAGES: [&str; 4] = [
+    "README.md",
+    "examples/postgres/README.md",
+    "examples/diesel/README.md",
+    "examples/sea-orm/README.md",
+];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A block between ``` fences: its language, its text, and the prose before it.
+struct Block<'a> {
+    language: &'a str,
+    text: &'a str,
+    before: &'a str,
+}
+
+fn blocks(page: &str) -> Vec<Block<'_>> {
+    let mut parts = page.split("```");
+    let mut before = parts.next().unwrap();
+    let mut blocks = Vec::new();
+    while let (Some(block), Some(after)) = (parts.next(), parts.next()) {
+        let (language, text) = block.split_once('\n').unwrap();
+        blocks.push(Block {
+            language,
+            text,
+            before,
+        });
+        before = after;
+    }
+    blocks
+}
+
+/// What `[…](…)` leads to.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    page.split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next().unwrap())
+}
+
+#[test]
+fn every_listing_is_in_the_file_that_is_named_before_it() {
+    let mut listings = 0;
+    for page in &PAGES[1..] {
+        let text = read(page);
+        for block in blocks(&text)
+            .iter()
+            .filter(|block| block.language == "rust")
+        {
+            let file = links(block.before)
+                .filter(|link| link.ends_with(".rs"))
+                .last()
+                .expect("a file is named");
+            let source = read(
+                Path::new(page)
+                    .with_file_name("")
+                    .join(file)
+                    .to_str()
+                    .unwrap(),
+            );
+            assert!(
+                source.contains(block.text.trim_end()),
+                "{page}: a listing is not in {file}"
+            );
+            listings += 1;
+        }
+    }
+    assert_eq!(
+        listings, 9,
+        "basic, transfer and the retry function of three drivers"
+    );
+}
+
+#[test]
+fn every_output_that_is_promised_is_what_the_sample_prints() {
+    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut promised = BTreeSet::new();
+    for page in PAGES {
+        let text = read(page);
+        let mut command = "";
+        for block in blocks(&text) {
+            if let Some(name) = block.text.trim().strip_prefix("cargo run --example ") {
+                command = name;
+            }
+            if block.before.contains("The output should be:") {
+                let ended = sample::run(
+                    command,
+                    directory.path(),
+                    &[("DATABASE_URL", &cluster.url())],
+                );
+                assert_eq!(ended.stdout, block.text, "{page}: {command}");
+                promised.insert(command.to_owned());
+            }
+        }
+    }
+    assert_eq!(promised.len(), 6);
+    let readme = read("README.md");
+    for sample in promised {
+        let ended = sample::run(
+            &sample,
+            directory.path(),
+            &[("DATABASE_URL", &cluster.url())],
+        );
+        let lines: Vec<String> = ended
+            .stdout
+            .lines()
+            .map(|line| format!("`{line}`"))
+            .collect();
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{sample}` |")))
+            .expect("its row");
+        assert!(row.contains(&lines.join(" ")), "{row}");
+    }
+}
+
+#[test]
+fn every_script_and_example_that_is_named_exists() {
+    for page in PAGES.iter().chain(&[
+        ".env.example",
+        "crates/connection/src/error.rs",
+        "crates/connection/src/failure.rs",
+    ]) {
+        let text = read(page);
+        let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+        for rest in text.split("scripts/").skip(1) {
+            let name = rest.split(ends).next().unwrap();
+            let script = root().join("scripts").join(name);
+            let mode = fs::metadata(&script)
+                .unwrap_or_else(|_| panic!("{page}: scripts/{name}"))
+                .permissions()
+                .mode();
+            assert!(mode & 0o111 != 0, "scripts/{name} can be run");
+        }
+        for rest in text.split("--example ").skip(1) {
+            let name = rest.split(ends).next().unwrap();
+            assert!(sample::example(name).is_file(), "{page}: --example {name}");
+        }
+    }
+}
+
+#[test]
+fn every_link_inside_the_repository_resolves() {
+    for page in PAGES {
+        let text = read(page);
+        for link in links(&text).filter(|link| !link.starts_with("http")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target: PathBuf = root().join(page).with_file_name("").join(path);
+            assert!(target.exists(), "{page}: {link}");
+            if !anchor.is_empty() {
+                let headings = fs::read_to_string(&target).unwrap();
+                let anchors = headings
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .map(|line| {
+                        let kept = |c: &char| c.is_alphanumeric() || *c == ' ' || *c == '-';
+                        let title = line.trim_start_matches('#').trim();
+                        title
+                            .to_lowercase()
+                            .chars()
+                            .filter(kept)
+                            .collect::<String>()
+                            .replace(' ', "-")
+                    });
+                assert!(
+                    anchors.into_iter().any(|found| found == anchor),
+                    "{page}: {link}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_variable_in_the_env_example_is_read_and_the_other_way_round() {
+    let name = |line: &str| {
+        let line = line.trim_start_matches("# ");
+        let (name, _) = line.split_once('=')?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        is_name.then(|| name.to_owned())
+    };
+    let documented: BTreeSet<String> = read(".env.example").lines().filter_map(name).collect();
+    let source = read("crates/connection/src/parameters.rs");
+    let table = source
+        .split("const PARAMETERS")
+        .nth(1)
+        .unwrap()
+        .split("];")
+        .next()
+        .unwrap();
+    let mut known: BTreeSet<String> = table
+        .split('"')
+        .filter(|text| text.starts_with("PG"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(known.len(), 12);
+    for (variable, file) in [
+        ("DATABASE_URL", "crates/connection/src/config.rs"),
+        ("COCKROACH", "crates/local-cluster/src/binaries.rs"),
+    ] {
+        assert!(
+            read(file).contains(&format!("\"{variable}\"")),
+            "{file} reads {variable}"
+        );
+        known.insert(variable.to_owned());
+    }
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn every_failure_that_has_words_has_a_row_in_the_troubleshooting_table() {
+    let readme = read("README.md");
+    let source = read("crates/connection/src/failure.rs");
+    let display = source
+        .split("impl fmt::Display for Failure")
+        .nth(1)
+        .unwrap();
+    let display = display.split("impl Error for Failure").next().unwrap();
+    let mut rows = 0;
+    for literal in display.split('"').skip(1).step_by(2) {
+        let words = literal
+            .split('{')
+            .next()
+            .unwrap()
+            .trim_end_matches([':', ' ']);
+        // In messages these two name the user and the database.
+        let words = match words {
+            "the server does not accept this user and password" => {
+                "the server does not accept user … with this password"
+            }
+            "there is no such database" => "there is no database",
+            words => words,
+        };
+        assert!(
+            readme.contains(&format!("| `{words}")),
+            "no row for: {words}"
+        );
+        rows += 1;
+    }
+    assert!(rows >= 14, "{rows}");
+}

@@ -1,0 +1,110 @@
+//! What a driver's page tells a reader to put into a fresh project is put into one, built and run.
+
+mod sample;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crdb_compare::cost::root;
+use crdb_local_cluster::{Cluster, Kind, Security};
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The page's blocks of one language, in their order.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    page.split(&fence)
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+fn cargo(directory: &Path, arguments: &[&str], target: &Path) {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(directory)
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A project in a directory of its own, with the page's lines in Cargo.toml.
+fn project(name: &str, dependencies: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("src/bin")).unwrap();
+    let here = fs::canonicalize(root()).unwrap();
+    let dependencies = dependencies.replace("../rust-cockroachdb", here.to_str().unwrap());
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n{dependencies}"
+    );
+    fs::write(directory.path().join("Cargo.toml"), manifest).unwrap();
+    // The versions that this repository was tested with.
+    fs::copy(here.join("Cargo.lock"), directory.path().join("Cargo.lock")).unwrap();
+    directory
+}
+
+fn page_works(driver: &str) {
+    let page = read(Path::new("examples").join(driver).join("README.md"));
+    let (manifests, listings) = (blocks(&page, "toml"), blocks(&page, "rust"));
+    let outputs = blocks(&page, "text");
+    assert_eq!(
+        (manifests.len(), listings.len(), outputs.len()),
+        (2, 3, 2),
+        "{driver}"
+    );
+
+    // The samples, as they are on the page.
+    let pasted = project("pasted", &manifests[0]);
+    for (name, listing) in ["basic", "transfer"].iter().zip(&listings) {
+        fs::write(pasted.path().join(format!("src/bin/{name}.rs")), listing).unwrap();
+    }
+    let target = tempfile::tempdir().unwrap();
+    cargo(pasted.path(), &["build", "--quiet"], target.path());
+    let cluster =
+        Cluster::start_as(*Kind::to_test_on().unwrap().last().unwrap(), Security::Good).unwrap();
+    for (name, expected) in ["basic", "transfer"].iter().zip(&outputs) {
+        let program = target.path().join("debug").join(name);
+        let ended =
+            sample::run_program(&program, pasted.path(), &[("DATABASE_URL", &cluster.url())]);
+        assert_eq!(
+            (ended.status, &ended.stdout, ended.stderr.as_str()),
+            (Some(0), expected, ""),
+            "{driver} {name}"
+        );
+    }
+
+    // The retry function, with what the page says it needs and nothing of this repository.
+    let copied = project("copied", &manifests[1]);
+    assert!(!manifests[1].contains("crdb"));
+    let transaction = read(
+        Path::new("examples")
+            .join(driver)
+            .join("src/transaction.rs"),
+    );
+    fs::write(copied.path().join("src/lib.rs"), transaction).unwrap();
+    cargo(copied.path(), &["check", "--quiet"], target.path());
+}
+
+#[test]
+fn what_the_postgres_page_says_can_be_pasted() {
+    page_works("postgres");
+}
+
+#[test]
+fn what_the_diesel_page_says_can_be_pasted() {
+    page_works("diesel");
+}
+
+#[test]
+fn what_the_sea_orm_page_says_can_be_pasted() {
+    page_works("sea-orm");
+}
