@@ -60,6 +60,8 @@ struct Since<'a> {
 
 impl Since<'_> {
     fn now(relay: &Relay) -> Since<'_> {
+        // Whoever was here before may still be taking leave.
+        thread::sleep(Duration::from_millis(100));
         Since {
             relay,
             mark: relay.round_trips(),
