@@ -22,7 +22,9 @@ fn message(error: &(dyn std::error::Error + 'static)) -> String {
     // CockroachDB lets us into a database that is not there, and fails at the first statement.
     match (Failure::of_text(&text), Config::from_env()) {
         (Failure::NoDatabase, Ok(config)) if !text.starts_with("could not connect") => {
-            format!("{text}\n{}", Failure::NoDatabase.hint(&config))
+            // What the server advises in further lines, ours says in terms of DATABASE_URL.
+            let problem = text.lines().next().unwrap_or_default();
+            format!("{problem}\n{}", Failure::NoDatabase.hint(&config))
         }
         _ => text,
     }

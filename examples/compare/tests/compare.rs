@@ -22,7 +22,7 @@ struct Quick {
     schemas_left: String,
 }
 
-const SCHEMAS: &str = "SELECT 'schemas: ' || count(*) FROM information_schema.schemata \
+const SCHEMAS: &str = "SELECT 'schemas: ' || count(*)::TEXT FROM information_schema.schemata \
                        WHERE schema_name LIKE 'crdb_compare%'";
 
 static QUICK: LazyLock<Quick> = LazyLock::new(|| {

@@ -3,7 +3,7 @@
 mod sample;
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind, Relay, Security};
@@ -124,7 +124,7 @@ fn options_reach_the_server() {
             assert_connect(&[("DATABASE_URL", &cluster.url()), ("PGOPTIONS", options)]);
             let rows = cluster
                 .execute(&format!(
-                    "SELECT 'rows: ' || count(*) FROM s{number}.accounts"
+                    "SELECT 'rows: ' || count(*)::TEXT FROM s{number}.accounts"
                 ))
                 .unwrap();
             assert!(rows.contains("rows: 2"), "{rows}");
@@ -146,53 +146,71 @@ fn a_unix_socket_will_do() {
     assert_connect(&[("DATABASE_URL", &by_parameter)]);
 }
 
+/// Round trips until `connect` is through. Each time on a relay of its own, while it is connected: how it
+/// takes its leave is another matter. The fewest of five, because a server may send a TLS session ticket in
+/// between, or not.
+fn fewest<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
+    let count = |_| {
+        let relay = Relay::start(cluster.port()).unwrap();
+        let (straight, through) = (cluster.port(), relay.port());
+        let url = cluster.url().replace(
+            &format!("localhost:{straight}/"),
+            &format!("localhost:{through}/"),
+        );
+        let connected = connect(&url);
+        let count = relay.round_trips();
+        drop(connected);
+        count
+    };
+    (0..5).map(count).min().unwrap()
+}
+
+struct Psql(Child);
+
+impl Drop for Psql {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// psql, connected and asked for one thing.
+fn psql(url: &str) -> Psql {
+    let mut psql = Command::new("psql");
+    let psql = psql
+        .args(["-X", "-At", url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut psql = Psql(psql.spawn().unwrap());
+    psql.0
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(b"SELECT 'in';\n")
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(psql.0.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "in\n");
+    psql
+}
+
 #[test]
 fn connecting_costs_at_most_two_round_trips_more_than_psql() {
+    let config = |url: &str| Config::from_url(url).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     for cluster in clusters() {
-        let relay = Relay::start(cluster.port()).unwrap();
-        let port = format!("localhost:{}/", relay.port());
-        let url = cluster
-            .url()
-            .replace(&format!("localhost:{}/", cluster.port()), &port);
-        let config = Config::from_url(&url).unwrap();
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let counted = |before: u64| relay.round_trips() - before;
-
-        let before = relay.round_trips();
-        let mut psql = Command::new("psql");
-        let mut psql = psql
-            .args(["-X", "-At", &url])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        psql.stdin
-            .as_mut()
-            .unwrap()
-            .write_all(b"SELECT 'in';\n")
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(psql.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert_eq!(line, "in\n");
-        let with_query = counted(before);
-        psql.kill().unwrap();
-        psql.wait().unwrap();
-        let psql = with_query - 1;
-
-        // Each is counted while it is connected: how it takes its leave is another matter.
-        let before = relay.round_trips();
-        let client = crdb_postgres::connect(&config).unwrap();
-        let postgres = counted(before);
-        let before = relay.round_trips();
-        let conn = crdb_diesel::connect(&config).unwrap();
-        let diesel = counted(before);
-        let before = relay.round_trips();
-        let db = runtime.block_on(crdb_sea_orm::connect(&config)).unwrap();
-        let sea_orm = counted(before);
-        drop((client, conn, db));
-
+        let psql = fewest(&cluster, psql) - 1;
+        let postgres = fewest(&cluster, |url| {
+            crdb_postgres::connect(&config(url)).unwrap()
+        });
+        let diesel = fewest(&cluster, |url| crdb_diesel::connect(&config(url)).unwrap());
+        let sea_orm = fewest(&cluster, |url| {
+            runtime
+                .block_on(crdb_sea_orm::connect(&config(url)))
+                .unwrap()
+        });
         println!(
             "{:?}: psql {psql}, postgres {postgres}, Diesel {diesel}, SeaORM {sea_orm}",
             cluster.kind()

@@ -77,7 +77,7 @@ fn the_samples_leave_other_rows_alone() {
             run(sample, directory.path(), &[("DATABASE_URL", &url)]);
         }
         let row = cluster
-            .execute("SELECT 'balance ' || balance FROM accounts WHERE id = 77")
+            .execute("SELECT 'balance ' || balance::TEXT FROM accounts WHERE id = 77")
             .unwrap();
         assert!(row.contains("balance 7"), "{row}");
     }

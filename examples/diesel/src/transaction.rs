@@ -21,13 +21,10 @@ use diesel::{PgConnection, QueryResult};
 /// # Errors
 ///
 /// See [`TransactionError`]. An error of `op` that does not ask for a retry comes back as it is.
-pub fn run_transaction<T, E>(
+pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
     conn: &mut PgConnection,
     op: impl FnMut(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, TransactionError<E>>
-where
-    E: Error + Send + Sync + 'static,
-{
+) -> Result<T, TransactionError<E>> {
     run_transaction_with(&RetryLimits::default(), conn, op)
 }
 
@@ -36,14 +33,11 @@ where
 /// # Errors
 ///
 /// See [`TransactionError`].
-pub fn run_transaction_with<T, E>(
+pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     limits: &RetryLimits,
     conn: &mut PgConnection,
     mut op: impl FnMut(&mut PgConnection) -> Result<T, E>,
-) -> Result<T, TransactionError<E>>
-where
-    E: Error + Send + Sync + 'static,
-{
+) -> Result<T, TransactionError<E>> {
     let mut delays = limits.delays();
     let mut retries = 0;
     let mut txn = Txn { conn, open: false };

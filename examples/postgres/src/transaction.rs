@@ -20,13 +20,10 @@ use postgres::{Client, Row};
 /// # Errors
 ///
 /// See [`TransactionError`]. An error of `op` that does not ask for a retry comes back as it is.
-pub fn run_transaction<T, E>(
+pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
     client: &mut Client,
     op: impl FnMut(&mut Txn) -> Result<T, E>,
-) -> Result<T, TransactionError<E>>
-where
-    E: Error + Send + Sync + 'static,
-{
+) -> Result<T, TransactionError<E>> {
     run_transaction_with(&RetryLimits::default(), client, op)
 }
 
@@ -35,14 +32,11 @@ where
 /// # Errors
 ///
 /// See [`TransactionError`].
-pub fn run_transaction_with<T, E>(
+pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     limits: &RetryLimits,
     client: &mut Client,
     mut op: impl FnMut(&mut Txn) -> Result<T, E>,
-) -> Result<T, TransactionError<E>>
-where
-    E: Error + Send + Sync + 'static,
-{
+) -> Result<T, TransactionError<E>> {
     let mut delays = limits.delays();
     let mut retries = 0;
     let mut txn = Txn {

@@ -21,13 +21,10 @@ use tokio::time::sleep;
 /// # Errors
 ///
 /// See [`TransactionError`]. An error of `op` that does not ask for a retry comes back as it is.
-pub async fn run_transaction<T, E>(
+pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
     db: &DatabaseConnection,
     op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
-) -> Result<T, TransactionError<E>>
-where
-    E: Error + Send + Sync + 'static,
-{
+) -> Result<T, TransactionError<E>> {
     run_transaction_with(&RetryLimits::default(), db, op).await
 }
 
@@ -36,14 +33,11 @@ where
 /// # Errors
 ///
 /// See [`TransactionError`].
-pub async fn run_transaction_with<T, E>(
+pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     limits: &RetryLimits,
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
-) -> Result<T, TransactionError<E>>
-where
-    E: Error + Send + Sync + 'static,
-{
+) -> Result<T, TransactionError<E>> {
     let mut delays = limits.delays();
     let mut retries = 0;
     let mut txn = begin(db).await.map_err(TransactionError::Database)?;
