@@ -7,10 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind, Relay, Security};
-use sample::run;
+use sample::{SAMPLES, run};
 use tokio::runtime::Builder;
-
-const SAMPLES: [&str; 3] = ["postgres-basic", "diesel-basic", "sea-orm-basic"];
 
 fn clusters() -> impl Iterator<Item = Cluster> {
     let kinds = Kind::to_test_on().unwrap();

@@ -65,3 +65,28 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
         .expect("target/debug/deps/NAME");
     profile.join("examples")
 });
+
+/// One sample of each driver.
+pub const SAMPLES: [&str; 3] = ["postgres-basic", "diesel-basic", "sea-orm-basic"];
+
+/// Runs the three and compares all that they say.
+pub fn assert_refused(directory: &Path, variables: &[(&str, &str)], message: &str) {
+    for sample in SAMPLES {
+        let stderr = format!("Error: {message}\n");
+        let expected = Ended {
+            status: Some(1),
+            stdout: String::new(),
+            stderr,
+        };
+        assert_eq!(
+            run(sample, directory, variables),
+            expected,
+            "{sample} with {variables:?}"
+        );
+    }
+}
+
+/// As [`assert_refused`], with this connection string.
+pub fn assert_url_refused(directory: &Path, url: &str, message: &str) {
+    assert_refused(directory, &[("DATABASE_URL", url)], message);
+}
