@@ -18,8 +18,9 @@ fn run() -> anyhow::Result<()> {
     let mut client = connect(&config)?;
 
     write_accounts(&mut client)?;
+    let accounts = read_accounts(&mut client)?;
     println!("Initial balances:");
-    for (id, balance) in read_accounts(&mut client)? {
+    for (id, balance) in accounts {
         println!("['{id}', '{balance}']");
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection};
 use diesel::result::DatabaseErrorKind;
-use diesel::result::Error::DatabaseError;
+use diesel::result::Error::{AlreadyInTransaction, DatabaseError};
 use diesel::{PgConnection, QueryResult};
 
 /// Runs `op` in a SERIALIZABLE transaction, again as often as the server asks for a retry, and commits.
@@ -199,9 +199,13 @@ fn outcome_is_unknown(error: &diesel::result::Error) -> bool {
         DatabaseError(DatabaseErrorKind::Unknown, information) => {
             let message = information.message();
             // SQLSTATE 40003, and class 57: cancelled, or the server is going down.
-            ["result is ambiguous", "cancel", "terminating connection"]
-                .iter()
-                .any(|words| message.contains(words))
+            let open = [
+                "result is ambiguous",
+                "cancel",
+                "terminating connection",
+                "shutting down",
+            ];
+            open.iter().any(|words| message.contains(words))
         }
         _ => false,
     }
@@ -217,9 +221,10 @@ impl Txn<'_> {
     /// Through Diesel's transaction manager, so that a transaction inside `op` becomes a savepoint.
     fn begin(&mut self) -> QueryResult<()> {
         let sql = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-        AnsiTransactionManager::begin_transaction_sql(self.conn, sql)?;
-        self.open = true;
-        Ok(())
+        let begun = AnsiTransactionManager::begin_transaction_sql(self.conn, sql);
+        // Within another transaction there is nothing of ours to roll back.
+        self.open = !matches!(begun, Err(AlreadyInTransaction));
+        begun
     }
 
     /// RELEASE is where CockroachDB commits: there it can still ask for a retry, at COMMIT no more.

@@ -1,7 +1,7 @@
 //! Transactions within a transaction are savepoints.
 
 use crdb_connection::Config;
-use crdb_diesel::{connect, run_transaction};
+use crdb_diesel::{TransactionError, connect, run_transaction};
 use crdb_local_cluster::{Cluster, Kind, Security};
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
@@ -61,5 +61,26 @@ fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
         conn.transaction(|conn| conn.batch_execute("SELECT 1"))
             .unwrap();
         run_transaction(&mut conn, |txn| txn.batch_execute("SELECT 1")).unwrap();
+    }
+}
+
+#[test]
+fn run_transaction_within_itself_is_refused_and_leaves_the_outer_one_alone() {
+    for kind in Kind::to_test_on().unwrap() {
+        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+        let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
+            .unwrap();
+        run_transaction(&mut conn, |txn| {
+            txn.batch_execute("INSERT INTO nested VALUES (1)")?;
+            let again = run_transaction(txn, |_| Ok::<_, Error>(()));
+            assert!(matches!(
+                again,
+                Err(TransactionError::Database(Error::AlreadyInTransaction))
+            ));
+            txn.batch_execute("INSERT INTO nested VALUES (2)")
+        })
+        .unwrap();
+        assert_eq!(entries(&mut conn), 2);
     }
 }
