@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 use crdb_connection::Config;
-use crdb_local_cluster::{Cluster, Kind, Relay, Security};
+use crdb_local_cluster::{Authority, Cluster, Kind, Relay, Security};
 use sample::{SAMPLES, run};
 use tokio::runtime::Builder;
 
@@ -126,6 +126,71 @@ fn options_reach_the_server() {
                 ))
                 .unwrap();
             assert!(rows.contains("rows: 2"), "{rows}");
+        }
+    }
+}
+
+/// libpq takes them from the URL. sqlx would send both, which nobody asked for.
+#[test]
+fn options_in_two_places_are_those_of_the_url_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for cluster in clusters() {
+        let mut config = Config::from_url(&cluster.url()).unwrap();
+        config.options = Some("-c statement_timeout=60s".to_owned());
+        let url = config.to_url();
+        let variables = [
+            ("DATABASE_URL", url.as_str()),
+            ("PGOPTIONS", "-c search_path=nowhere"),
+        ];
+        for sample in ["postgres-basic", "diesel-basic"] {
+            let ended = run(sample, directory.path(), &variables);
+            assert_eq!(
+                (ended.status, ended.stderr.as_str()),
+                (Some(0), ""),
+                "{sample}"
+            );
+        }
+        let ended = run("sea-orm-basic", directory.path(), &variables);
+        let reason =
+            "sqlx would send PGOPTIONS to the server, against DATABASE_URL: unset PGOPTIONS";
+        let stderr = format!(
+            "Error: could not connect to localhost:{}: {reason}\n",
+            cluster.port()
+        );
+        assert_eq!((ended.status, ended.stderr), (Some(1), stderr));
+    }
+}
+
+#[test]
+fn without_sslrootcert_the_one_in_the_home_directory_counts_as_in_libpq() {
+    for cluster in clusters() {
+        let home = tempfile::tempdir().unwrap();
+        let default = home.path().join(".postgresql/root.crt");
+        std::fs::create_dir(home.path().join(".postgresql")).unwrap();
+        let url = cluster.url();
+        let (url, _) = url.split_once("&sslrootcert").unwrap();
+        for right in [true, false] {
+            match right {
+                true => drop(std::fs::copy(cluster.root_certificate(), &default).unwrap()),
+                false => Authority::new("nobody").unwrap().write(&default).unwrap(),
+            }
+            for sslmode in ["require", "verify-ca", "verify-full"] {
+                let url = url.replace("verify-full", sslmode);
+                let psql = Command::new("psql")
+                    .args(["-X", &url, "-c", "SELECT 1"])
+                    .env("HOME", home.path())
+                    .output();
+                assert_eq!(psql.unwrap().status.success(), right, "psql with {sslmode}");
+                for sample in SAMPLES {
+                    let ended = run(sample, home.path(), &[("DATABASE_URL", &url)]);
+                    assert_eq!(
+                        ended.status == Some(0),
+                        right,
+                        "{sample} with {sslmode}: {}",
+                        ended.stderr
+                    );
+                }
+            }
         }
     }
 }
