@@ -56,8 +56,8 @@ pub fn charts(figures: &Figures) -> Vec<Chart> {
                 let one = measured.one_worker.as_ref()?;
                 Some(vec![
                     ("p50", one.p50_ms),
-                    ("p95", one.p95_ms?),
-                    ("p99", one.p99_ms?),
+                    ("p95", one.p95_ms),
+                    ("p99", one.p99_ms),
                 ])
             },
         ),

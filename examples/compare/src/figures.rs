@@ -62,14 +62,14 @@ pub struct OneWorker {
     pub connect_ms: f64,
     /// Transfers per second.
     pub transfers_per_second: f64,
-    /// The median transfer; for pgbench the mean one, it tells no other.
+    /// The median transfer.
     pub p50_ms: f64,
     /// 95 of 100 transfers take at most this.
-    pub p95_ms: Option<f64>,
+    pub p95_ms: f64,
     /// 99 of 100 transfers take at most this.
-    pub p99_ms: Option<f64>,
+    pub p99_ms: f64,
     /// The slowest.
-    pub max_ms: Option<f64>,
+    pub max_ms: f64,
 }
 
 /// Several workers on few accounts; medians over the rounds.

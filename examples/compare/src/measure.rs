@@ -118,14 +118,12 @@ pub fn one_worker(
             connect_ms: median(connects),
             transfers_per_second: median(turns.iter().map(Turn::per_second)),
             p50_ms: quantile(0.5),
-            p95_ms: Some(quantile(0.95)),
-            p99_ms: Some(quantile(0.99)),
-            max_ms: Some(
-                turns
-                    .iter()
-                    .map(|turn| turn.latencies.max() as f64 / 1000.0)
-                    .fold(0.0, f64::max),
-            ),
+            p95_ms: quantile(0.95),
+            p99_ms: quantile(0.99),
+            max_ms: turns
+                .iter()
+                .map(|turn| turn.latencies.max() as f64 / 1000.0)
+                .fold(0.0, f64::max),
         }
     });
     Ok(figures.collect())

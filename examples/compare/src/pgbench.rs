@@ -1,10 +1,12 @@
 //! A yardstick from elsewhere: the same transfer by pgbench, where it is installed.
 
-use std::io::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
-use crdb_connection::Config;
+use anyhow::{Context, Result, bail};
+use crdb_connection::{Config, RootCert};
+use hdrhistogram::Histogram;
 
 use crate::figures::{Measured, OneWorker};
 use crate::options::Options;
@@ -27,58 +29,88 @@ pub fn measure(config: &Config, options: &Options) -> Result<Option<Measured>> {
     if Command::new("pgbench").arg("--version").output().is_err() {
         return Ok(None);
     }
-    let mut script = tempfile::NamedTempFile::new()?;
-    script.write_all(SCRIPT.as_bytes())?;
-    let seconds = (options.turn() * options.rounds() as u32).as_secs().max(1);
+    // It writes its log, a line for each transaction, where it runs.
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("transfer.sql"), SCRIPT)?;
+    let seconds = (options.turn() * options.rounds() as u32)
+        .as_secs()
+        .max(1)
+        .to_string();
     let mut pgbench = Command::new("pgbench");
-    pgbench
-        .args(["-n", "-c", "1", "-T", &seconds.to_string(), "-f"])
-        .arg(script.path());
+    pgbench.args([
+        "-n",
+        "-c",
+        "1",
+        "-T",
+        &seconds,
+        "-f",
+        "transfer.sql",
+        "-l",
+        "--log-prefix=times",
+    ]);
     // The connection string holds the password: it goes in by the environment, not by the command line.
-    for (name, value) in variables(config) {
-        pgbench.env(name, value);
-    }
+    pgbench
+        .current_dir(directory.path())
+        .envs(variables(config));
     let output = pgbench.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let number = |label: &str| -> Option<f64> {
-        let line = text.lines().find(|line| line.starts_with(label))?;
-        line.split_once('=')?
-            .1
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
+        let (_, value) = text
+            .lines()
+            .find(|line| line.starts_with(label))?
+            .split_once('=')?;
+        value.split_whitespace().next()?.parse().ok()
     };
-    let (Some(latency), Some(tps)) = (number("latency average"), number("tps")) else {
-        bail!(
-            "pgbench: {}",
-            String::from_utf8_lossy(&output.stderr)
-                .lines()
-                .last()
-                .unwrap_or_default()
-        );
+    let (Some(connect_ms), Some(transfers_per_second)) =
+        (number("initial connection time"), number("tps"))
+    else {
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!("pgbench: {}", told.lines().last().unwrap_or_default());
     };
+    let latencies = latencies(directory.path())?;
+    let quantile_ms = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
     Ok(Some(Measured {
         name: "pgbench".to_owned(),
         one_worker: Some(OneWorker {
-            connect_ms: number("initial connection time").unwrap_or_default(),
-            transfers_per_second: tps,
-            p50_ms: latency, // pgbench tells the mean only
-            p95_ms: None,
-            p99_ms: None,
-            max_ms: None,
+            connect_ms,
+            transfers_per_second,
+            p50_ms: quantile_ms(0.5),
+            p95_ms: quantile_ms(0.95),
+            p99_ms: quantile_ms(0.99),
+            max_ms: latencies.max() as f64 / 1000.0,
         }),
         ..Measured::default()
     }))
 }
 
+/// The third field of each line of pgbench's log is the transaction's time in microseconds.
+fn latencies(directory: &Path) -> Result<Histogram<u64>> {
+    let mut latencies = Histogram::new(3)?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("times.") {
+            for line in fs::read_to_string(entry.path())?.lines() {
+                let time = line.split(' ').nth(2).and_then(|time| time.parse().ok());
+                latencies.record(time.context("pgbench's log has a line without a time")?)?;
+            }
+        }
+    }
+    Ok(latencies)
+}
+
 fn variables(config: &Config) -> Vec<(&'static str, String)> {
     let join = |parts: Vec<String>| parts.join(",");
+    // pgbench runs in a directory of its own.
+    let path = |path: &PathBuf| {
+        std::path::absolute(path)
+            .unwrap_or_else(|_| path.clone())
+            .display()
+            .to_string()
+    };
     let root = config.sslrootcert.as_ref().map(|root| match root {
-        crdb_connection::RootCert::File(path) => path.display().to_string(),
-        crdb_connection::RootCert::System => "system".to_owned(),
+        RootCert::File(file) => path(file),
+        RootCert::System => "system".to_owned(),
     });
-    let path = |path: &std::path::PathBuf| path.display().to_string();
     let variables = [
         (
             "PGHOST",
@@ -107,8 +139,8 @@ fn variables(config: &Config) -> Vec<(&'static str, String)> {
         ("PGDATABASE", Some(config.dbname.clone())),
         ("PGSSLMODE", Some(config.sslmode.name().to_owned())),
         ("PGSSLROOTCERT", root),
-        ("PGSSLCERT", config.sslcert.as_ref().map(path)),
-        ("PGSSLKEY", config.sslkey.as_ref().map(path)),
+        ("PGSSLCERT", config.sslcert.as_ref().map(&path)),
+        ("PGSSLKEY", config.sslkey.as_ref().map(&path)),
         ("PGOPTIONS", config.options.clone()),
     ];
     variables

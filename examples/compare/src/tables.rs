@@ -60,10 +60,6 @@ fn with_ratio(value: f64, first: Option<f64>) -> String {
     }
 }
 
-fn optional(value: Option<f64>) -> String {
-    value.map_or("–".to_owned(), |value| format!("{value:.2}"))
-}
-
 fn row(measured: &Measured, cells: Vec<String>) -> Vec<String> {
     [vec![measured.name.clone()], cells].concat()
 }
@@ -115,9 +111,9 @@ fn one_worker(figures: &Figures) -> Table {
                     first.map(|first| first.transfers_per_second),
                 ),
                 with_ratio(one.p50_ms, first.map(|first| first.p50_ms)),
-                optional(one.p95_ms),
-                optional(one.p99_ms),
-                optional(one.max_ms),
+                format!("{:.2}", one.p95_ms),
+                format!("{:.2}", one.p99_ms),
+                format!("{:.2}", one.max_ms),
             ],
         )
     });
