@@ -20,7 +20,7 @@ use crdb_local_cluster::Relay;
 fn main() -> ExitCode {
     let result = run(&Options::parse());
     if result.as_ref().is_err_and(|error| error.is::<Stopped>()) {
-        eprintln!("Stopped; the schema is dropped.");
+        eprintln!("Stopped.");
         return ExitCode::from(130);
     }
     crdb_connection::exit(result)

@@ -46,7 +46,8 @@ impl Probe {
     /// Connects, checks the certificate as `sslmode` asks, and hangs up before a user is named. Two round
     /// trips, besides TCP's own.
     ///
-    /// Returns the root certificate that vouched for the server, in PEM; `None` where nothing is checked.
+    /// Returns the root certificate that vouched for the server, in PEM. Where nothing is to be checked, it
+    /// only connects, and returns `None`.
     ///
     /// # Errors
     ///
@@ -60,7 +61,8 @@ impl Probe {
             return Ok(None);
         }
         let mut stream = self.connect_tcp().map_err(|error| Failure::of(&error))?;
-        let Some(tls) = &self.tls else {
+        let checked = self.tls.as_ref();
+        let Some(tls) = checked.filter(|tls| tls.check() != Check::Nothing) else {
             return Ok(None);
         };
 
@@ -90,7 +92,6 @@ impl Probe {
         let mut connection = connection.map_err(|error| Failure::of(&error))?;
         connection.set_verify_hostname(tls.check() == Check::ChainAndName);
         match connection.connect(&self.host.name, stream) {
-            Ok(_) if tls.check() == Check::Nothing => Ok(None),
             Ok(stream) => root_of(stream.ssl()).map_err(|error| Failure::of(&error)),
             Err(error) => {
                 let refused = refused.lock().ok().and_then(|mut refused| refused.take());
