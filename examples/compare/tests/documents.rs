@@ -1,5 +1,6 @@
 //! The documents and the code never disagree.
 
+mod page;
 mod sample;
 
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crdb_compare::cost::{self, root};
 use crdb_local_cluster::{Cluster, Kind, Security};
+use page::{blocks, read};
 
 const PAGES: [&str; 4] = [
     "README.md",
@@ -16,33 +18,6 @@ const PAGES: [&str; 4] = [
     "examples/diesel/README.md",
     "examples/sea-orm/README.md",
 ];
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// A block between ``` fences: its language, its text, and the prose before it.
-struct Block<'a> {
-    language: &'a str,
-    text: &'a str,
-    before: &'a str,
-}
-
-fn blocks(page: &str) -> Vec<Block<'_>> {
-    let mut parts = page.split("```");
-    let mut before = parts.next().unwrap();
-    let mut blocks = Vec::new();
-    while let (Some(block), Some(after)) = (parts.next(), parts.next()) {
-        let (language, text) = block.split_once('\n').unwrap();
-        blocks.push(Block {
-            language,
-            text,
-            before,
-        });
-        before = after;
-    }
-    blocks
-}
 
 /// What `[…](…)` leads to.
 fn links(page: &str) -> impl Iterator<Item = &str> {

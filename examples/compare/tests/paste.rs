@@ -1,5 +1,6 @@
 //! What a driver's page tells a reader to put into a fresh project is put into one, built and run.
 
+mod page;
 mod sample;
 
 use std::fs;
@@ -8,19 +9,7 @@ use std::process::Command;
 
 use crdb_compare::cost::root;
 use crdb_local_cluster::{Cluster, Kind, Security};
-
-fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(root().join(path)).unwrap()
-}
-
-/// The page's blocks of one language, in their order.
-fn blocks(page: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    page.split(&fence)
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap().to_owned())
-        .collect()
-}
+use page::{blocks, read};
 
 fn cargo(directory: &Path, arguments: &[&str], target: &Path) {
     let output = Command::new(env!("CARGO"))
@@ -53,9 +42,18 @@ fn project(name: &str, dependencies: &str) -> tempfile::TempDir {
 }
 
 fn page_works(driver: &str) {
-    let page = read(Path::new("examples").join(driver).join("README.md"));
-    let (manifests, listings) = (blocks(&page, "toml"), blocks(&page, "rust"));
-    let outputs = blocks(&page, "text");
+    let page = read(&format!("examples/{driver}/README.md"));
+    let in_language = |language: &str| {
+        let blocks = blocks(&page)
+            .into_iter()
+            .filter(|block| block.language == language);
+        blocks.map(|block| block.text).collect::<Vec<_>>()
+    };
+    let (manifests, listings, outputs) = (
+        in_language("toml"),
+        in_language("rust"),
+        in_language("text"),
+    );
     assert_eq!(
         (manifests.len(), listings.len(), outputs.len()),
         (2, 3, 2),
@@ -63,7 +61,7 @@ fn page_works(driver: &str) {
     );
 
     // The samples, as they are on the page.
-    let pasted = project("pasted", &manifests[0]);
+    let pasted = project("pasted", manifests[0]);
     for (name, listing) in ["basic", "transfer"].iter().zip(&listings) {
         fs::write(pasted.path().join(format!("src/bin/{name}.rs")), listing).unwrap();
     }
@@ -76,20 +74,16 @@ fn page_works(driver: &str) {
         let ended =
             sample::run_program(&program, pasted.path(), &[("DATABASE_URL", &cluster.url())]);
         assert_eq!(
-            (ended.status, &ended.stdout, ended.stderr.as_str()),
-            (Some(0), expected, ""),
+            (ended.status, ended.stdout.as_str(), ended.stderr.as_str()),
+            (Some(0), *expected, ""),
             "{driver} {name}"
         );
     }
 
     // The retry function, with what the page says it needs and nothing of this repository.
-    let copied = project("copied", &manifests[1]);
+    let copied = project("copied", manifests[1]);
     assert!(!manifests[1].contains("crdb"));
-    let transaction = read(
-        Path::new("examples")
-            .join(driver)
-            .join("src/transaction.rs"),
-    );
+    let transaction = read(&format!("examples/{driver}/src/transaction.rs"));
     fs::write(copied.path().join("src/lib.rs"), transaction).unwrap();
     cargo(copied.path(), &["check", "--quiet"], target.path());
 }

@@ -1,0 +1,35 @@
+//! The pages, taken apart. Not every test uses all of it.
+#![allow(dead_code)]
+
+use std::fs;
+
+use crdb_compare::cost::root;
+
+/// A file of this repository.
+pub fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A block between ``` fences: its language, its text, and the prose before it.
+pub struct Block<'a> {
+    pub language: &'a str,
+    pub text: &'a str,
+    pub before: &'a str,
+}
+
+/// All blocks of a page, in their order.
+pub fn blocks(page: &str) -> Vec<Block<'_>> {
+    let mut parts = page.split("```");
+    let mut before = parts.next().unwrap();
+    let mut blocks = Vec::new();
+    while let (Some(block), Some(after)) = (parts.next(), parts.next()) {
+        let (language, text) = block.split_once('\n').unwrap();
+        blocks.push(Block {
+            language,
+            text,
+            before,
+        });
+        before = after;
+    }
+    blocks
+}
