@@ -5,7 +5,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::Type;
 
-use crate::driver::{AnyError, Diesel, Driver, Postgres, SeaOrm};
+use crdb_conformance::{AnyError, Diesel, Driver, Postgres, SeaOrm};
 
 /// Something that transfers money.
 pub trait Subject: Send {

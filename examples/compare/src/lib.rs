@@ -6,7 +6,6 @@
 pub mod chart;
 pub mod contestant;
 pub mod cost;
-pub mod driver;
 pub mod figures;
 pub mod measure;
 pub mod options;

@@ -9,9 +9,9 @@ use syntect::util::LinesWithEndings;
 
 use crate::chart::{Chart, charts};
 use crate::cost::{FILES, source};
-use crate::driver::{Diesel, Driver, Postgres, SeaOrm};
 use crate::figures::Figures;
 use crate::tables::{Table, tables};
+use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm};
 
 #[derive(Template)]
 #[template(path = "report.html")]

@@ -8,8 +8,8 @@ use crdb_connection::Config;
 use crdb_local_cluster::Relay;
 
 use crate::contestant::{FLOOR, contestants};
-use crate::driver::{Diesel, Driver, Postgres, SeaOrm};
 use crate::figures::RoundTrips;
+use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm};
 
 /// Counts what connecting, the basic sample and transfers cost.
 ///

@@ -1,215 +1,180 @@
-//! `run_transaction`: a transaction that is run again when CockroachDB asks for it.
+//! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
 //!
-//! Copy this file into your program: besides `diesel` it needs `backon` and `thiserror`.
+//! Copy this file into your program; besides `diesel` it needs `fastrand` and `thiserror`.
+//!
+//! `run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?`
+//!
+//! - `op` may run more than once: avoid side effects outside the database.
+//! - No COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - No schema changes in `op`: CockroachDB commits the statements before them (the session
+//!   setting `autocommit_before_ddl`, on since v25.1).
+//! - `op`'s own error keeps its type: match on [`TransactionError::Operation`].
+//!
+//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
 use std::error::Error;
 use std::iter::successors;
 use std::thread::sleep;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection};
-use diesel::result::DatabaseErrorKind;
+use diesel::result::DatabaseErrorKind as Kind;
 use diesel::result::Error::{AlreadyInTransaction, DatabaseError};
 use diesel::{PgConnection, QueryResult};
 
-/// Runs `op` in a SERIALIZABLE transaction, again as often as the server asks for a retry, and commits.
-///
-/// `op` may run several times, so what it does besides SQL must bear that. Whatever happens, the
-/// connection is left outside any transaction, or is known to be broken.
+/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
+/// Afterwards the connection is outside any transaction, or closed.
 ///
 /// # Errors
 ///
-/// See [`TransactionError`]. An error of `op` that does not ask for a retry comes back as it is.
+/// Returns an error if the transaction was rolled back, or if its outcome is not known.
 pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
     conn: &mut PgConnection,
     op: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    run_transaction_with(&RetryLimits::default(), conn, op)
+    run_transaction_with(default_pauses(), conn, op)
 }
 
-/// [`run_transaction`] with other limits than the default ones.
+/// As [`run_transaction`], with these pauses: one before each retry.
 ///
 /// # Errors
 ///
-/// See [`TransactionError`].
+/// As [`run_transaction`].
 pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
-    limits: &RetryLimits,
+    mut pauses: impl Iterator<Item = Duration>,
     conn: &mut PgConnection,
     mut op: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut delays = limits.delays();
+    let mut txn = Txn::begin(conn).map_err(TransactionError::Database)?;
     let mut retries = 0;
-    let mut txn = Txn { conn, open: false };
-    txn.begin().map_err(TransactionError::Database)?;
     loop {
         let error = match op(txn.conn) {
             Ok(value) => match txn.commit() {
                 Ok(()) => return Ok(value),
-                Err(error) if outcome_is_unknown(&error) => {
-                    return Err(TransactionError::AmbiguousCommit(error));
-                }
-                Err(error) => TransactionError::Database(error),
+                Err(error) if proves_rollback(&error) => TransactionError::Database(error),
+                Err(error) => return Err(TransactionError::AmbiguousCommit(error)),
             },
             Err(error) => TransactionError::Operation(error),
         };
-        let Some(retry) = Retry::asked_for_by(&error) else {
-            return Err(error);
-        };
-        let Some(delay) = delays.next() else {
-            return Err(TransactionError::RetriesExhausted {
-                retries,
-                last: error.into(),
-            });
-        };
-        retries += 1;
-        let restarted = match retry {
-            Retry::InPlace => {
-                sleep(delay);
-                txn.back_to_savepoint()
+        let retry = retry_kind(&error);
+        let pause = retry.and_then(|_| pauses.next());
+        let reset = txn.reset(retry.zip(pause));
+        match (error, reset) {
+            // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
+            (TransactionError::Operation(_), Err(gone)) if is_over(&gone) => {
+                return Err(TransactionError::AmbiguousCommit(gone));
             }
-            Retry::FromStart => {
-                // Others may have the rows while we wait.
-                txn.roll_back();
-                sleep(delay);
-                txn.begin()
+            (error, _) if retry.is_none() => return Err(error),
+            (error, _) if pause.is_none() => {
+                let last = error.into();
+                return Err(TransactionError::RetriesExhausted { retries, last });
             }
-        };
-        restarted.map_err(|failed| TransactionError::RestartFailed {
-            error: failed,
-            asked_by: error.into(),
-        })?;
-    }
-}
-
-/// How often a transaction is run again, and how long to wait before that.
-#[derive(Clone, Debug)]
-pub struct RetryLimits {
-    /// Retries after the first run.
-    pub max_retries: usize,
-    /// The longest that the first retry waits. Each further one may wait twice as long as the one before.
-    pub first_delay: Duration,
-    /// The longest that any retry waits.
-    pub max_delay: Duration,
-}
-
-impl Default for RetryLimits {
-    fn default() -> Self {
-        RetryLimits {
-            max_retries: 50,
-            first_delay: Duration::from_millis(10),
-            max_delay: Duration::from_secs(1),
+            (_, Err(_)) => txn.begin_anew().map_err(TransactionError::Database)?,
+            (_, Ok(())) => {}
         }
+        retries += 1;
     }
 }
 
-impl RetryLimits {
-    /// How long each retry waits: exponential back-off with full jitter, a random time between nothing and
-    /// the longest, so that those who met once do not meet again.
-    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
-        let longest = ExponentialBuilder::new()
-            .with_factor(2.0)
-            .with_min_delay(self.first_delay)
-            .with_max_delay(self.max_delay)
-            .with_max_times(self.max_retries);
-        // backon adds its jitter, of up to one delay, to the delay. We wait for the jitter only.
-        let with_jitter = longest.with_jitter().build();
-        longest
-            .build()
-            .zip(with_jitter)
-            .map(|(longest, sum)| sum.saturating_sub(longest))
-    }
+/// Up to 50 pauses: exponential from 10 ms to 200 ms, with full jitter.
+pub fn default_pauses() -> impl Iterator<Item = Duration> {
+    let longest = (0..50).map(|retry| 200_000.min(10_000 << retry.min(5)));
+    longest.map(|microseconds| Duration::from_micros(fastrand::u64(..=microseconds)))
 }
 
-/// Why a transaction did not commit, or is not known to have.
+/// Why a transaction did not commit, or may not have.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// BEGIN failed, or the server rejected the commit; nothing was changed.
+    /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(diesel::result::Error),
-    /// The server went on asking for retries; the transaction was rolled back.
+    /// There was no pause left for the retry that `last` asks for; the transaction was rolled back.
     #[error("the transaction was given up after {retries} retries")]
+    #[allow(missing_docs)]
     RetriesExhausted {
-        /// How often it was run again.
         retries: usize,
-        /// What asked for one more retry.
         #[source]
         last: Box<dyn Error + Send + Sync>,
     },
-    /// The transaction could not be set back for a retry; the server rolls it back.
-    #[error("the transaction could not be restarted, as was asked for by: {asked_by}")]
-    RestartFailed {
-        /// Why it could not be restarted.
-        #[source]
-        error: diesel::result::Error,
-        /// What asked for the retry.
-        asked_by: Box<dyn Error + Send + Sync>,
-    },
-    /// The answer to the commit did not arrive (SQLSTATE 40003, or the connection was lost): all of it may
-    /// have happened, or nothing. Look before you run it again.
+    /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] diesel::result::Error),
 }
 
-/// How a transaction is to be run again.
+#[derive(Clone, Copy)]
 enum Retry {
-    /// CockroachDB: back to the savepoint. The transaction keeps its place in the queue.
+    /// CockroachDB: back to the savepoint, in the same transaction.
     InPlace,
-    /// PostgreSQL: a savepoint would keep the stale snapshot, so a new transaction.
+    /// PostgreSQL, where the savepoint keeps the stale snapshot: in a new transaction.
     FromStart,
 }
 
-impl Retry {
-    /// Finds the server's wish for a retry, also where `op` wrapped it in errors of its own.
-    fn asked_for_by<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
-        let outermost: &(dyn Error + 'static) = match error {
-            TransactionError::Operation(error) => error,
-            TransactionError::Database(error) => error,
-            _ => return None,
-        };
-        let mut causes = successors(Some(outermost), |&error| error.source());
-        match causes.find_map(|cause| cause.downcast_ref()) {
-            Some(DatabaseError(DatabaseErrorKind::SerializationFailure, information)) => {
-                match information.message().starts_with("restart transaction") {
-                    true => Some(Retry::InPlace),
-                    false => Some(Retry::FromStart),
-                }
-            }
-            // Diesel has no kind for SQLSTATE 40P01.
-            Some(DatabaseError(_, information)) if information.message() == "deadlock detected" => {
-                Some(Retry::FromStart)
-            }
-            _ => None,
-        }
+/// Returns how to retry, if this error or one of its sources asks for it.
+fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
+    let (sqlstate, message) = match error {
+        TransactionError::Operation(error) => server_error(error)?,
+        TransactionError::Database(error) => server_error(error)?,
+        _ => return None,
+    };
+    match sqlstate.as_str() {
+        "40001" if message.starts_with("restart transaction") => Some(Retry::InPlace),
+        "40001" | "40P01" => Some(Retry::FromStart),
+        _ => None,
     }
 }
 
-/// Whether the server's answer to the commit leaves open what became of it. Diesel does not pass on the
-/// SQLSTATE, so the message has to tell.
-fn outcome_is_unknown(error: &diesel::result::Error) -> bool {
-    match error {
-        DatabaseError(
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
-            _,
-        ) => true,
-        DatabaseError(DatabaseErrorKind::Unknown, information) => {
-            let message = information.message();
-            // SQLSTATE 40003, and class 57: cancelled, or the server is going down.
-            let open = [
-                "result is ambiguous",
-                "cancel",
-                "terminating connection",
-                "shutting down",
-            ];
-            open.iter().any(|words| message.contains(words))
-        }
-        _ => false,
-    }
+/// Whether this answer to RELEASE or COMMIT proves that nothing was committed.
+fn proves_rollback(error: &diesel::result::Error) -> bool {
+    server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
+        "40003" => false,
+        "25P02" | "25P03" => true,
+        other => ["22", "23", "40", "44", "P0"].contains(&&other[..2]),
+    })
 }
+
+/// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
+fn is_over(error: &diesel::result::Error) -> bool {
+    server_error(error).is_some_and(|error| ["25000", "25P01", "3B001"].contains(&&*error.0))
+}
+
+/// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
+fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
+    successors(Some(error), |&error| error.source()).find_map(|error| {
+        let message = error.to_string();
+        let sqlstate = match error.downcast_ref() {
+            Some(DatabaseError(Kind::SerializationFailure, _)) => "40001",
+            Some(DatabaseError(Kind::UniqueViolation | Kind::ForeignKeyViolation, _)) => "23000",
+            Some(DatabaseError(Kind::NotNullViolation | Kind::CheckViolation, _)) => "23000",
+            Some(DatabaseError(Kind::RestrictViolation | Kind::ExclusionViolation, _)) => "23000",
+            // Diesel passes on no other SQLSTATE, and `#[error(transparent)]` hides Diesel's error.
+            _ => {
+                MESSAGES
+                    .iter()
+                    .find(|(begin, _)| message.starts_with(begin))?
+                    .1
+            }
+        };
+        Some((sqlstate.to_owned(), message))
+    })
+}
+
+const MESSAGES: [(&str, &str); 9] = [
+    ("restart transaction", "40001"),
+    ("could not serialize access", "40001"),
+    ("deadlock detected", "40P01"),
+    ("current transaction is aborted", "25P02"),
+    ("terminating connection due to idle-in-transaction", "25P03"),
+    ("current transaction is committed", "25000"),
+    ("there is no transaction in progress", "25P01"),
+    ("ROLLBACK TO SAVEPOINT can only be used", "25P01"),
+    ("savepoint \"cockroach_restart\" does not exist", "3B001"),
+];
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction.
 struct Txn<'a> {
@@ -217,43 +182,53 @@ struct Txn<'a> {
     open: bool,
 }
 
-impl Txn<'_> {
-    /// Through Diesel's transaction manager, so that a transaction inside `op` becomes a savepoint.
-    fn begin(&mut self) -> QueryResult<()> {
-        let sql = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-        let begun = AnsiTransactionManager::begin_transaction_sql(self.conn, sql);
-        // Within another transaction there is nothing of ours to roll back.
-        self.open = !matches!(begun, Err(AlreadyInTransaction));
-        begun
+impl<'a> Txn<'a> {
+    /// By Diesel's transaction manager, so that a transaction within `op` is a savepoint.
+    fn begin(conn: &'a mut PgConnection) -> QueryResult<Self> {
+        let begun = AnsiTransactionManager::begin_transaction_sql(conn, BEGIN);
+        let open = !matches!(begun, Err(AlreadyInTransaction));
+        let txn = Txn { conn, open };
+        begun.map(|()| txn)
     }
 
-    /// RELEASE is where CockroachDB commits: there it can still ask for a retry, at COMMIT no more.
-    ///
-    /// Diesel's transaction manager learns from libpq that the transaction is over.
+    /// RELEASE SAVEPOINT commits on CockroachDB and can still return a retry error; COMMIT cannot.
     fn commit(&mut self) -> QueryResult<()> {
+        let committed = self
+            .conn
+            .batch_execute("RELEASE SAVEPOINT cockroach_restart; COMMIT");
+        self.open = committed.is_err();
+        committed
+    }
+
+    /// Prepares the next run of `op`, or rolls back if there is none.
+    fn reset(&mut self, next: Option<(Retry, Duration)>) -> QueryResult<()> {
+        let Some((retry, pause)) = next else {
+            let rolled_back = self.conn.batch_execute(&format!("{BACK}; ROLLBACK"));
+            self.open = rolled_back.is_err();
+            return rolled_back;
+        };
+        if let Retry::InPlace = retry {
+            sleep(pause);
+            return self.conn.batch_execute(BACK);
+        }
+        // Release the locks before the pause.
         self.conn
-            .batch_execute("RELEASE SAVEPOINT cockroach_restart; COMMIT")?;
-        self.open = false;
+            .batch_execute(&format!("{BACK}; ROLLBACK; {BEGIN}"))?;
+        sleep(pause);
         Ok(())
     }
 
-    fn back_to_savepoint(&mut self) -> QueryResult<()> {
-        self.conn
-            .batch_execute("ROLLBACK TO SAVEPOINT cockroach_restart")
-    }
-
-    /// If this fails, the connection is lost, and the server rolls back.
-    fn roll_back(&mut self) {
+    fn begin_anew(&mut self) -> QueryResult<()> {
         let _ = self.conn.batch_execute("ROLLBACK");
-        self.open = false;
+        AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN)
     }
 }
 
-/// After an error, and when `op` panics.
+/// Rolls back if `op` panics, or if the commit has failed.
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if self.open {
-            self.roll_back();
+            let _ = self.conn.batch_execute("ROLLBACK");
         }
     }
 }

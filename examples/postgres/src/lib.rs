@@ -6,4 +6,6 @@ mod connect;
 mod transaction;
 
 pub use connect::connect;
-pub use transaction::{RetryLimits, TransactionError, Txn, run_transaction, run_transaction_with};
+pub use transaction::{
+    TransactionError, Txn, default_pauses, run_transaction, run_transaction_with,
+};

@@ -1,245 +1,219 @@
-//! `run_transaction`: a transaction that is run again when CockroachDB asks for it.
+//! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
 //!
-//! Copy this file into your program: besides `sea-orm` it needs `backon`, `thiserror` and `tokio`.
+//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and `tokio`.
+//!
+//! `run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
+//!
+//! - `op` may run more than once: avoid side effects outside the database.
+//! - No COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - No schema changes in `op`: CockroachDB commits the statements before them (the session
+//!   setting `autocommit_before_ddl`, on since v25.1).
+//! - `op`'s own error keeps its type: match on [`TransactionError::Operation`].
+//! - `async move` lets the future be spawned when `op` captures variables.
+//! - In an inner `txn.transaction`, a retry error is found in a `sea_orm::TransactionError<DbErr>`.
+//!
+//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
 use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use sea_orm::sqlx::error::DatabaseError;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, TransactionTrait,
-};
+use sea_orm::TransactionError as Inner;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
+use sea_orm::{DbErr, RuntimeErr, TransactionTrait};
 use tokio::time::sleep;
 
-/// Runs `op` in a SERIALIZABLE transaction, again as often as the server asks for a retry, and commits.
-///
-/// `op` may run several times, so what it does besides SQL must bear that. Whatever happens, the
-/// connection is left outside any transaction, or is known to be broken.
+/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
+/// Afterwards the connection is outside any transaction, or closed.
 ///
 /// # Errors
 ///
-/// See [`TransactionError`]. An error of `op` that does not ask for a retry comes back as it is.
+/// Returns an error if the transaction was rolled back, or if its outcome is not known.
 pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
     db: &DatabaseConnection,
     op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    run_transaction_with(&RetryLimits::default(), db, op).await
+    run_transaction_with(default_pauses(), db, op).await
 }
 
-/// [`run_transaction`] with other limits than the default ones.
+/// As [`run_transaction`], with these pauses: one before each retry.
 ///
 /// # Errors
 ///
-/// See [`TransactionError`].
+/// As [`run_transaction`].
 pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
-    limits: &RetryLimits,
+    mut pauses: impl Iterator<Item = Duration>,
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut delays = limits.delays();
+    let txn = Txn::begin(db).await.map_err(TransactionError::Database)?;
     let mut retries = 0;
-    let mut txn = begin(db).await.map_err(TransactionError::Database)?;
     loop {
-        let (open, error) = match op(&txn).await {
-            Ok(value) => match commit(txn).await {
+        let error = match op(&txn.0).await {
+            Ok(value) => match txn.commit().await {
                 Ok(()) => return Ok(value),
-                Err((_, error)) if outcome_is_unknown(&error) => {
-                    return Err(TransactionError::AmbiguousCommit(error));
-                }
-                Err((open, error)) => (open, TransactionError::Database(error)),
+                Err(error) if proves_rollback(&error) => TransactionError::Database(error),
+                Err(error) => return Err(TransactionError::AmbiguousCommit(error)),
             },
-            Err(error) => (Some(txn), TransactionError::Operation(error)),
+            Err(error) => TransactionError::Operation(error),
         };
-        let Some(retry) = Retry::asked_for_by(&error) else {
-            roll_back(open).await;
-            return Err(error);
-        };
-        let Some(delay) = delays.next() else {
-            roll_back(open).await;
-            return Err(TransactionError::RetriesExhausted {
-                retries,
-                last: error.into(),
-            });
-        };
-        retries += 1;
-        let restarted = match (retry, open) {
-            (Retry::InPlace, Some(open)) => {
-                sleep(delay).await;
-                back_to_savepoint(open).await
+        let retry = retry_kind(&error);
+        let pause = retry.and_then(|_| pauses.next());
+        let reset = txn.reset(retry.zip(pause)).await;
+        match (error, reset) {
+            // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
+            (TransactionError::Operation(_), Err(gone)) if is_over(&gone) => {
+                return Err(TransactionError::AmbiguousCommit(gone));
             }
-            (_, open) => {
-                // Others may have the rows while we wait.
-                roll_back(open).await;
-                sleep(delay).await;
-                begin(db).await
+            (error, _) if retry.is_none() => return Err(error),
+            (error, _) if pause.is_none() => {
+                let last = error.into();
+                return Err(TransactionError::RetriesExhausted { retries, last });
             }
-        };
-        txn = restarted.map_err(|failed| TransactionError::RestartFailed {
-            error: failed,
-            asked_by: error.into(),
-        })?;
-    }
-}
-
-/// How often a transaction is run again, and how long to wait before that.
-#[derive(Clone, Debug)]
-pub struct RetryLimits {
-    /// Retries after the first run.
-    pub max_retries: usize,
-    /// The longest that the first retry waits. Each further one may wait twice as long as the one before.
-    pub first_delay: Duration,
-    /// The longest that any retry waits.
-    pub max_delay: Duration,
-}
-
-impl Default for RetryLimits {
-    fn default() -> Self {
-        RetryLimits {
-            max_retries: 50,
-            first_delay: Duration::from_millis(10),
-            max_delay: Duration::from_secs(1),
+            (_, Err(_)) => txn.begin_anew().await.map_err(TransactionError::Database)?,
+            (_, Ok(())) => {}
         }
+        retries += 1;
     }
 }
 
-impl RetryLimits {
-    /// How long each retry waits: exponential back-off with full jitter, a random time between nothing and
-    /// the longest, so that those who met once do not meet again.
-    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
-        let longest = ExponentialBuilder::new()
-            .with_factor(2.0)
-            .with_min_delay(self.first_delay)
-            .with_max_delay(self.max_delay)
-            .with_max_times(self.max_retries);
-        // backon adds its jitter, of up to one delay, to the delay. We wait for the jitter only.
-        let with_jitter = longest.with_jitter().build();
-        longest
-            .build()
-            .zip(with_jitter)
-            .map(|(longest, sum)| sum.saturating_sub(longest))
-    }
+/// Up to 50 pauses: exponential from 10 ms to 200 ms, with full jitter.
+pub fn default_pauses() -> impl Iterator<Item = Duration> {
+    let longest = (0..50).map(|retry| 200_000.min(10_000 << retry.min(5)));
+    longest.map(|microseconds| Duration::from_micros(fastrand::u64(..=microseconds)))
 }
 
-/// Why a transaction did not commit, or is not known to have.
+/// Why a transaction did not commit, or may not have.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// BEGIN failed, or the server rejected the commit; nothing was changed.
+    /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(DbErr),
-    /// The server went on asking for retries; the transaction was rolled back.
+    /// There was no pause left for the retry that `last` asks for; the transaction was rolled back.
     #[error("the transaction was given up after {retries} retries")]
+    #[allow(missing_docs)]
     RetriesExhausted {
-        /// How often it was run again.
         retries: usize,
-        /// What asked for one more retry.
         #[source]
         last: Box<dyn Error + Send + Sync>,
     },
-    /// The transaction could not be set back for a retry; the server rolls it back.
-    #[error("the transaction could not be restarted, as was asked for by: {asked_by}")]
-    RestartFailed {
-        /// Why it could not be restarted.
-        #[source]
-        error: DbErr,
-        /// What asked for the retry.
-        asked_by: Box<dyn Error + Send + Sync>,
-    },
-    /// The answer to the commit did not arrive (SQLSTATE 40003, or the connection was lost): all of it may
-    /// have happened, or nothing. Look before you run it again.
+    /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] DbErr),
 }
 
-/// How a transaction is to be run again.
+#[derive(Clone, Copy)]
 enum Retry {
-    /// CockroachDB: back to the savepoint. The transaction keeps its place in the queue.
+    /// CockroachDB: back to the savepoint, in the same transaction.
     InPlace,
-    /// PostgreSQL: a savepoint would keep the stale snapshot, so a new transaction.
+    /// PostgreSQL, where the savepoint keeps the stale snapshot: in a new transaction.
     FromStart,
 }
 
-impl Retry {
-    /// Finds the server's wish for a retry, also where `op` wrapped it in errors of its own.
-    fn asked_for_by<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
-        let outermost: &(dyn Error + 'static) = match error {
-            TransactionError::Operation(error) => error,
-            TransactionError::Database(error) => error,
-            _ => return None,
-        };
-        let mut causes = successors(Some(outermost), |&error| error.source());
-        let error = causes.find_map(database_error)?;
-        let in_place = error.message().starts_with("restart transaction");
-        match error.code().as_deref() {
-            Some("40001") if in_place => Some(Retry::InPlace),
-            Some("40001" | "40P01") => Some(Retry::FromStart),
-            _ => None,
-        }
-    }
-}
-
-/// Whether the server's answer to the commit leaves open what became of it.
-fn outcome_is_unknown(error: &DbErr) -> bool {
-    match database_error(error).and_then(|error| error.code()) {
-        // 40003 says so itself. 08: connection exception. 57: cancelled, or the server is going down.
-        // 58 and XX: the server itself is in trouble.
-        Some(code) => {
-            code == "40003"
-                || ["08", "57", "58", "XX"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
-        }
-        None => true,
-    }
-}
-
-/// What the server said, if this is SeaORM's error or what SeaORM's error holds.
-fn database_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn DatabaseError> {
-    let held = match error.downcast_ref() {
-        Some(DbErr::Conn(held) | DbErr::Exec(held) | DbErr::Query(held)) => Some(held),
-        _ => error.downcast_ref::<RuntimeErr>(),
+/// Returns how to retry, if this error or one of its sources asks for it.
+fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
+    let (sqlstate, message) = match error {
+        TransactionError::Operation(error) => server_error(error)?,
+        TransactionError::Database(error) => server_error(error)?,
+        _ => return None,
     };
-    match held? {
-        RuntimeErr::SqlxError(error) => error.as_database_error(),
+    match sqlstate.as_str() {
+        "40001" if message.starts_with("restart transaction") => Some(Retry::InPlace),
+        "40001" | "40P01" => Some(Retry::FromStart),
         _ => None,
     }
 }
 
-/// One connection of the pool for the whole transaction. A transaction that is dropped, as when `op`
-/// panics, is rolled back before its connection is used again.
-async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let txn = db.begin().await?;
-    let sql = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-    txn.execute_unprepared(sql).await?;
-    Ok(txn)
+/// Whether this answer to RELEASE or COMMIT proves that nothing was committed.
+fn proves_rollback(error: &DbErr) -> bool {
+    server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
+        "40003" => false,
+        "25P02" | "25P03" => true,
+        other => ["22", "23", "40", "44", "P0"].contains(&&other[..2]),
+    })
 }
 
-/// RELEASE is where CockroachDB commits: there it can still ask for a retry, at COMMIT no more. After a
-/// failed RELEASE the transaction comes back with the error, still open.
-async fn commit(txn: DatabaseTransaction) -> Result<(), (Option<DatabaseTransaction>, DbErr)> {
-    match txn
-        .execute_unprepared("RELEASE SAVEPOINT cockroach_restart")
-        .await
-    {
-        Ok(_) => txn.commit().await.map_err(|error| (None, error)),
-        Err(error) => Err((Some(txn), error)),
+/// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
+fn is_over(error: &DbErr) -> bool {
+    server_error(error).is_some_and(|error| ["25000", "25P01", "3B001"].contains(&&*error.0))
+}
+
+/// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
+fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
+    successors(Some(error), |&error| error.source()).find_map(|error| {
+        let db_err = match error.downcast_ref() {
+            Some(Inner::Connection(error) | Inner::Transaction(error)) => Some(error),
+            None => error.downcast_ref(),
+        };
+        let runtime_err = match db_err {
+            Some(DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) => Some(error),
+            _ => error.downcast_ref(),
+        };
+        if let Some(RuntimeErr::SqlxError(error)) = runtime_err {
+            let error = error.as_database_error()?;
+            return Some((error.code()?.into_owned(), error.message().to_owned()));
+        }
+        // `#[error(transparent)]` hides an `Inner`, but not its text.
+        let text = error.to_string();
+        let (_, message) = text.split_once("error returned from database: ")?;
+        let begins = ["restart transaction", "could not serialize access"];
+        let asks = begins.iter().any(|begin| message.starts_with(begin));
+        asks.then(|| ("40001".to_owned(), message.to_owned()))
+    })
+}
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+
+/// The open transaction, on one connection of the pool. sqlx sends ROLLBACK when it is dropped.
+struct Txn(DatabaseTransaction);
+
+impl Txn {
+    /// In a task of its own, which ends even if the caller's future is dropped: sqlx 0.9.0 loses a
+    /// transaction whose BEGIN is not awaited to its end (transact-rs/sqlx#4385).
+    async fn begin(db: &DatabaseConnection) -> Result<Txn, DbErr> {
+        let db = db.clone();
+        let task = tokio::spawn(async move {
+            let txn = Txn(db.begin().await?);
+            txn.send("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart")
+                .await?;
+            Ok(txn)
+        });
+        let stopped = |error| Err(DbErr::Custom(format!("BEGIN was interrupted: {error}")));
+        task.await.unwrap_or_else(stopped)
     }
-}
 
-async fn back_to_savepoint(txn: DatabaseTransaction) -> Result<DatabaseTransaction, DbErr> {
-    txn.execute_unprepared("ROLLBACK TO SAVEPOINT cockroach_restart")
-        .await?;
-    Ok(txn)
-}
+    async fn send(&self, sql: &str) -> Result<(), DbErr> {
+        self.0.execute_unprepared(sql).await.map(drop)
+    }
 
-/// If this fails, the connection is lost, and the server rolls back.
-async fn roll_back(txn: Option<DatabaseTransaction>) {
-    if let Some(txn) = txn {
-        let _ = txn.rollback().await;
+    /// RELEASE SAVEPOINT commits on CockroachDB and can still return a retry error; COMMIT cannot.
+    /// sqlx sends a ROLLBACK afterwards: the BEGIN is for that.
+    async fn commit(&self) -> Result<(), DbErr> {
+        self.send("RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN")
+            .await
+    }
+
+    /// Prepares the next run of `op`, or rolls back if there is none.
+    async fn reset(&self, next: Option<(Retry, Duration)>) -> Result<(), DbErr> {
+        let Some((retry, pause)) = next else {
+            return self.send(BACK).await;
+        };
+        if let Retry::InPlace = retry {
+            sleep(pause).await;
+            return self.send(BACK).await;
+        }
+        // Release the locks before the pause.
+        self.send(&format!("{BACK}; ROLLBACK; {BEGIN}")).await?;
+        sleep(pause).await;
+        Ok(())
+    }
+
+    async fn begin_anew(&self) -> Result<(), DbErr> {
+        let _ = self.send("ROLLBACK").await;
+        self.send(BEGIN).await
     }
 }

@@ -1,8 +1,6 @@
 //! The `compare` example, run as a user runs it.
 
 mod report;
-#[path = "../sample/mod.rs"]
-mod sample;
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crdb_compare::cost;
+use crdb_conformance::sample::{example, run};
 use crdb_local_cluster::{Cluster, Kind, Security};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sample::{example, run};
 use serde_json::Value;
 
 /// One quick run, for all tests that look at its results.
@@ -229,4 +228,21 @@ fn bad_input_is_refused_before_anything_is_measured() {
         ended.status == Some(1) && ended.stderr.starts_with("Error: DATABASE_URL is not set"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn the_readme_counts_crates_as_compare_does() {
+    let readme = fs::read_to_string(cost::root().join("README.md")).unwrap();
+    for driver in ["postgres", "diesel", "sea-orm"] {
+        let crates = cost::of(driver, false)
+            .unwrap()
+            .crates
+            .expect("cargo is at hand");
+        let row = readme
+            .lines()
+            .find(|line| line.contains(&format!("](examples/{driver}/README.md) | ")))
+            .unwrap();
+        let cell = row.split('|').nth(3).unwrap().trim();
+        assert_eq!(cell.split(',').next().unwrap(), crates.to_string(), "{row}");
+    }
 }

@@ -1,16 +1,14 @@
 //! The documents and the code never disagree.
 
-mod page;
-mod sample;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crdb_compare::cost::{self, root};
+use crate::page::root;
+use crate::page::{blocks, read};
+use crdb_conformance::sample;
 use crdb_local_cluster::{Cluster, Kind, Security};
-use page::{blocks, read};
 
 const PAGES: [&str; 4] = [
     "README.md",
@@ -227,21 +225,4 @@ fn every_failure_that_has_words_has_a_row_in_the_troubleshooting_table() {
         rows += 1;
     }
     assert!(rows >= 14, "{rows}");
-}
-
-#[test]
-fn the_readme_counts_crates_as_compare_does() {
-    let readme = read("README.md");
-    for driver in ["postgres", "diesel", "sea-orm"] {
-        let crates = cost::of(driver, false)
-            .unwrap()
-            .crates
-            .expect("cargo is at hand");
-        let row = readme
-            .lines()
-            .find(|line| line.contains(&format!("](examples/{driver}/README.md) | ")))
-            .unwrap();
-        let cell = row.split('|').nth(3).unwrap().trim();
-        assert_eq!(cell.split(',').next().unwrap(), crates.to_string(), "{row}");
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::{
     OpError, World, assert_usable, clusters, for_each_driver, operation, readable_clusters,
 };
-use crdb_compare::driver::{Driver, Failed, Limits, Sql};
+use crdb_conformance::{Driver, Failed, Sql};
 use crdb_local_cluster::Kind;
 
 for_each_driver!(
@@ -16,16 +16,13 @@ for_each_driver!(
     any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction,
     a_wish_for_a_retry_is_found_in_the_callers_own_errors,
     retries_end_at_their_limit_with_the_count_and_the_last_error,
-    delays_grow_up_to_their_limit_and_are_jittered,
+    pauses_grow_to_their_limit_and_are_jittered,
     retries_that_cockroachdb_injects_are_survived,
 );
 
-fn fast(max_retries: usize) -> Limits {
-    Limits {
-        max_retries,
-        first_delay: Duration::from_millis(1),
-        max_delay: Duration::from_millis(5),
-    }
+/// This many short pauses.
+fn fast(retries: usize) -> Vec<Duration> {
+    vec![Duration::from_millis(1); retries]
 }
 
 /// Functions that ask for a retry on the first calls, as `crdb_internal.force_retry` does on CockroachDB.
@@ -50,7 +47,7 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
         let withdraw = |account: i64| {
             let mut driver = D::connect(&world.config).unwrap();
             let mut runs = 0;
-            let result = driver.transact(&Limits::default(), |txn: &mut dyn Sql| {
+            let result = driver.transact(D::default_pauses(), |txn: &mut dyn Sql| {
                 runs += 1;
                 let sql = "SELECT sum(balance)::INT8 AS value FROM accounts WHERE id IN (1, 2)";
                 let sum = txn.read(sql).map_err(OpError::Database)?[0];
@@ -93,7 +90,7 @@ fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
         world.relay.record();
         let mut transactions = Vec::new();
         driver
-            .transact(&fast(50), |txn| {
+            .transact(fast(50), |txn| {
                 transactions.extend(
                     txn.read("SELECT txid_current() AS value")
                         .map_err(OpError::Database)?,
@@ -133,7 +130,7 @@ fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D
             world.relay.record();
             let mut transactions = Vec::new();
             driver
-                .transact(&fast(50), |txn| {
+                .transact(fast(50), |txn| {
                     transactions.extend(
                         txn.read("SELECT txid_current() AS value")
                             .map_err(OpError::Database)?,
@@ -177,7 +174,7 @@ fn a_wish_for_a_retry_is_found_in_the_callers_own_errors<D: Driver>() {
         let mut driver = D::connect(&world.config).unwrap();
         let mut runs = 0;
         driver
-            .transact(&fast(50), |txn| {
+            .transact(fast(50), |txn| {
                 runs += 1;
                 let sql = "SELECT fail_first(2, '40001', 'restart transaction: forced')";
                 txn.execute(sql)
@@ -199,7 +196,7 @@ fn retries_end_at_their_limit_with_the_count_and_the_last_error<D: Driver>() {
                 create_force_retry(&world);
                 let mut driver = D::connect(&world.config).unwrap();
                 let mut runs = 0;
-                let failed = driver.transact(&fast(limit), |txn| {
+                let failed = driver.transact(fast(limit), |txn| {
                     runs += 1;
                     txn.execute("INSERT INTO ledger VALUES (1)")
                         .map_err(OpError::Database)?;
@@ -230,24 +227,14 @@ fn retries_end_at_their_limit_with_the_count_and_the_last_error<D: Driver>() {
     }
 }
 
-fn delays_grow_up_to_their_limit_and_are_jittered<D: Driver>() {
-    let limits = Limits {
-        max_retries: 8,
-        first_delay: Duration::from_millis(10),
-        max_delay: Duration::from_millis(200),
-    };
+fn pauses_grow_to_their_limit_and_are_jittered<D: Driver>() {
     let longest = [10, 20, 40, 80, 160, 200, 200, 200].map(Duration::from_millis);
-    let samples: Vec<Vec<Duration>> = (0..400).map(|_| D::delays(&limits)).collect();
+    let samples: Vec<Vec<Duration>> = (0..400).map(|_| D::default_pauses()).collect();
     for (retry, longest) in longest.into_iter().enumerate() {
-        let delays: Vec<Duration> = samples.iter().map(|sample| sample[retry]).collect();
-        let (least, most) = (*delays.iter().min().unwrap(), *delays.iter().max().unwrap());
-        let mean = delays.iter().sum::<Duration>() / 400;
-        println!(
-            "{} retry {}: at most {longest:?}, from {least:?} to {most:?}, {mean:?} on average",
-            D::NAME,
-            retry + 1
-        );
-        // Full jitter: anything between nothing and the longest, half of it on average.
+        let pauses: Vec<Duration> = samples.iter().map(|sample| sample[retry]).collect();
+        let (least, most) = (*pauses.iter().min().unwrap(), *pauses.iter().max().unwrap());
+        let mean = pauses.iter().sum::<Duration>() / 400;
+        // Full jitter: between nothing and the longest, half of it on average.
         assert!(most <= longest && most > longest.mul_f64(0.9), "{most:?}");
         assert!(least < longest.mul_f64(0.1), "{least:?}");
         assert!(
@@ -255,14 +242,9 @@ fn delays_grow_up_to_their_limit_and_are_jittered<D: Driver>() {
             "{mean:?}"
         );
     }
-    assert!(samples.iter().all(|sample| sample.len() == 8));
-    assert_eq!(
-        D::delays(&Limits {
-            max_retries: 0,
-            ..limits
-        }),
-        []
-    );
+    assert!(samples.iter().all(|sample| sample.len() == 50));
+    let limit = Duration::from_millis(200);
+    assert!(samples.iter().flatten().all(|pause| *pause <= limit));
 }
 
 /// CockroachDB can make each explicit transaction fail three times.
@@ -279,14 +261,14 @@ fn retries_that_cockroachdb_injects_are_survived<D: Driver>() {
         );
         let mut runs = 0;
         driver
-            .transact(&fast(50), |txn| {
+            .transact(fast(50), |txn| {
                 runs += 1;
                 txn.execute("INSERT INTO ledger VALUES (1)")
                     .map_err(OpError::Database)
             })
             .unwrap();
         assert_eq!(runs, 4, "three injected failures");
-        let failed = driver.transact(&fast(2), |txn| {
+        let failed = driver.transact(fast(2), |txn| {
             txn.execute("SELECT 1").map_err(OpError::Database)
         });
         assert!(
@@ -294,7 +276,7 @@ fn retries_that_cockroachdb_injects_are_survived<D: Driver>() {
             "{failed:?}"
         );
         let own = driver
-            .transact(&fast(50), |_| Err(OpError::Own))
+            .transact(fast(50), |_| Err(OpError::Own))
             .unwrap_err();
         assert!(matches!(operation(own), OpError::Own));
     }

@@ -1,8 +1,11 @@
 //! One face for the three drivers. Behind it is the code of the samples: their `connect`, their
 //! `run_transaction` and the `transfer_funds` of their transfer.rs.
 
+#![warn(missing_docs)]
+
 mod diesel;
 mod postgres;
+pub mod sample;
 mod sea_orm;
 
 use std::error::Error;
@@ -72,44 +75,18 @@ pub trait Driver: Sized + Send + 'static {
     /// Those of the sample's.
     fn transact<E>(
         &mut self,
-        limits: &Limits,
+        pauses: Vec<Duration>,
         op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), Failed>
     where
         E: Error + Send + Sync + 'static;
 
-    /// What the sample's limits make of these: how long each retry waits.
-    fn delays(limits: &Limits) -> Vec<Duration>;
+    /// The sample's default pauses before retries.
+    fn default_pauses() -> Vec<Duration>;
 }
 
 /// What [`Driver::transfer_after`] does first.
 pub type First<'a> = &'a mut dyn FnMut(u32, &mut dyn Sql);
-
-/// The samples' `RetryLimits`.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Retries after the first run.
-    pub max_retries: usize,
-    /// The longest that the first retry waits.
-    pub first_delay: Duration,
-    /// The longest that any retry waits.
-    pub max_delay: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let crdb_postgres::RetryLimits {
-            max_retries,
-            first_delay,
-            max_delay,
-        } = Default::default();
-        Limits {
-            max_retries,
-            first_delay,
-            max_delay,
-        }
-    }
-}
 
 /// What a transaction can do with SQL text.
 pub trait Sql {
@@ -145,14 +122,6 @@ pub enum Failed {
         /// The last error.
         last: AnyError,
     },
-    /// `TransactionError::RestartFailed`.
-    #[error("not restarted: {error}, asked for by: {asked_by}")]
-    RestartFailed {
-        /// Why not.
-        error: AnyError,
-        /// What asked for the retry.
-        asked_by: AnyError,
-    },
     /// `TransactionError::AmbiguousCommit`.
     #[error("ambiguous: {0}")]
     AmbiguousCommit(AnyError),
@@ -167,31 +136,11 @@ macro_rules! failed_from {
                 match error {
                     Of::Operation(error) => Failed::Operation(error.into()),
                     Of::RetriesExhausted { retries, last } => Failed::RetriesExhausted { retries, last },
-                    Of::RestartFailed { error, asked_by } => {
-                        Failed::RestartFailed { error: error.into(), asked_by }
-                    }
                     Of::AmbiguousCommit(error) => Failed::AmbiguousCommit(error.into()),
-                    other => Failed::Database(other.into()),
+                    Of::Database(error) => Failed::Database(error.into()),
                 }
             }
         }
     )+};
 }
 failed_from!(crdb_postgres, crdb_diesel, crdb_sea_orm);
-
-/// The three drivers' limits are parallel, too.
-macro_rules! retry_limits {
-    ($package:ident, $limits:expr) => {{
-        let Limits {
-            max_retries,
-            first_delay,
-            max_delay,
-        } = *$limits;
-        $package::RetryLimits {
-            max_retries,
-            first_delay,
-            max_delay,
-        }
-    }};
-}
-use retry_limits;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::world::{World, assert_usable, clusters, for_each_driver};
-use crdb_compare::driver::{Driver, Failed};
+use crdb_conformance::{Driver, Failed};
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Cut, Kind, Security};
 

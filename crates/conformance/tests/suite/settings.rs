@@ -1,14 +1,12 @@
 //! What a person sees when the settings cannot be used: the same words, whichever driver reads them.
 
-mod sample;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crdb_conformance::sample::{assert_refused, assert_url_refused};
 use crdb_local_cluster::{Authority, Validity};
 use openssl::pkey::PKey;
 use openssl::symm::Cipher;
-use sample::{assert_refused, assert_url_refused};
 
 #[test]
 fn settings_that_cannot_be_used() {

@@ -1,9 +1,12 @@
-//! The pages, taken apart. Not every test uses all of it.
-#![allow(dead_code)]
+//! The pages, taken apart.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use crdb_compare::cost::root;
+/// The root of this repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 /// A file of this repository.
 pub fn read(path: &str) -> String {

@@ -1,14 +1,12 @@
 //! What a person sees when a server does not let them in: the same words, whichever driver was asked.
 
-mod sample;
-
 use std::net::TcpListener;
 
+use crdb_conformance::sample::{Ended, SAMPLES, assert_url_refused, run};
 use crdb_local_cluster::{Cluster, Kind, Security};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
-use sample::{Ended, SAMPLES, assert_url_refused, run};
 
 #[test]
 fn hosts_that_do_not_answer() {

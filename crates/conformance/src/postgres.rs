@@ -8,13 +8,13 @@ use crdb_postgres::{Txn, run_transaction, run_transaction_with};
 use postgres::Client;
 use postgres::types::Type;
 
-use super::{AnyError, Driver, Failed, First, Limits, Sql, retry_limits};
+use crate::{AnyError, Driver, Failed, First, Sql};
 
 #[allow(dead_code, missing_docs)]
-#[path = "../../../postgres/basic.rs"]
+#[path = "../../../examples/postgres/basic.rs"]
 mod basic;
 #[allow(dead_code, missing_docs)]
-#[path = "../../../postgres/transfer.rs"]
+#[path = "../../../examples/postgres/transfer.rs"]
 mod sample;
 
 /// A client of the `postgres` crate.
@@ -62,18 +62,21 @@ impl Driver for Postgres {
 
     fn transact<E>(
         &mut self,
-        limits: &Limits,
+        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), Failed>
     where
         E: Error + Send + Sync + 'static,
     {
-        let limits = retry_limits!(crdb_postgres, limits);
-        Ok(run_transaction_with(&limits, &mut self.0, |txn| op(txn))?)
+        Ok(run_transaction_with(
+            pauses.into_iter(),
+            &mut self.0,
+            |txn| op(txn),
+        )?)
     }
 
-    fn delays(limits: &Limits) -> Vec<Duration> {
-        retry_limits!(crdb_postgres, limits).delays().collect()
+    fn default_pauses() -> Vec<Duration> {
+        crdb_postgres::default_pauses().collect()
     }
 }
 

@@ -10,13 +10,13 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::block_in_place;
 
-use super::{AnyError, Driver, Failed, First, Limits, Sql, retry_limits};
+use crate::{AnyError, Driver, Failed, First, Sql};
 
 #[allow(dead_code, missing_docs)]
-#[path = "../../../sea-orm/basic.rs"]
+#[path = "../../../examples/sea-orm/basic.rs"]
 mod basic;
 #[allow(dead_code, missing_docs)]
-#[path = "../../../sea-orm/transfer.rs"]
+#[path = "../../../examples/sea-orm/transfer.rs"]
 mod sample;
 
 /// A connection pool of SeaORM's, with what runs its futures.
@@ -83,23 +83,22 @@ impl Driver for SeaOrm {
 
     fn transact<E>(
         &mut self,
-        limits: &Limits,
+        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), Failed>
     where
         E: Error + Send + Sync + 'static,
     {
-        let limits = retry_limits!(crdb_sea_orm, limits);
         let SeaOrm { runtime, db } = self;
         Ok(
-            runtime.block_on(run_transaction_with(&limits, db, async |txn| {
+            runtime.block_on(run_transaction_with(pauses.into_iter(), db, async |txn| {
                 op(&mut Blocking(txn))
             }))?,
         )
     }
 
-    fn delays(limits: &Limits) -> Vec<Duration> {
-        retry_limits!(crdb_sea_orm, limits).delays().collect()
+    fn default_pauses() -> Vec<Duration> {
+        crdb_sea_orm::default_pauses().collect()
     }
 }
 

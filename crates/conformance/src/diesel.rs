@@ -9,13 +9,13 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
-use super::{AnyError, Driver, Failed, First, Limits, Sql, retry_limits};
+use crate::{AnyError, Driver, Failed, First, Sql};
 
 #[allow(dead_code, missing_docs)]
-#[path = "../../../diesel/basic.rs"]
+#[path = "../../../examples/diesel/basic.rs"]
 mod basic;
 #[allow(dead_code, missing_docs)]
-#[path = "../../../diesel/transfer.rs"]
+#[path = "../../../examples/diesel/transfer.rs"]
 mod sample;
 
 /// A connection of Diesel's.
@@ -62,18 +62,21 @@ impl Driver for Diesel {
 
     fn transact<E>(
         &mut self,
-        limits: &Limits,
+        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), Failed>
     where
         E: Error + Send + Sync + 'static,
     {
-        let limits = retry_limits!(crdb_diesel, limits);
-        Ok(run_transaction_with(&limits, &mut self.0, |txn| op(txn))?)
+        Ok(run_transaction_with(
+            pauses.into_iter(),
+            &mut self.0,
+            |txn| op(txn),
+        )?)
     }
 
-    fn delays(limits: &Limits) -> Vec<Duration> {
-        retry_limits!(crdb_diesel, limits).delays().collect()
+    fn default_pauses() -> Vec<Duration> {
+        crdb_diesel::default_pauses().collect()
     }
 }
 

@@ -1,11 +1,9 @@
 //! The six samples, run as a user runs them: what they print when all is well, and when it is not.
 
-mod sample;
-
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use crdb_conformance::sample::{Ended, run};
 use crdb_local_cluster::{Cluster, Kind, Security};
-use sample::{Ended, run};
 
 /// The six, in the order of the README.
 const SAMPLES: [&str; 6] = [

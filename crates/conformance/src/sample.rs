@@ -1,5 +1,4 @@
-//! Runs the built samples as a user would. Not every test uses all of it.
-#![allow(dead_code)]
+//! Runs the built samples as a user would.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,8 +8,11 @@ use std::sync::LazyLock;
 /// How a sample ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The exit status.
     pub status: Option<i32>,
+    /// All of its standard output.
     pub stdout: String,
+    /// All of its standard error.
     pub stderr: String,
 }
 

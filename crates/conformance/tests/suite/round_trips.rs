@@ -1,7 +1,7 @@
 //! What a transfer costs in network round trips, counted on the wire.
 
 use crate::world::{World, clusters, for_each_driver};
-use crdb_compare::driver::Driver;
+use crdb_conformance::Driver;
 
 for_each_driver!(a_transfer_costs_what_the_documentation_says);
 

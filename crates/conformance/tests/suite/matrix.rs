@@ -1,14 +1,13 @@
 //! Which connections are accepted: every sslmode × root certificate × server × spelling of the host. What
 //! is right is not typed in here: `psql` is asked, row by row.
 
-mod sample;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use crdb_conformance::sample;
 use crdb_local_cluster::{Authority, Cluster, Kind, Security};
 use tempfile::TempDir;
 

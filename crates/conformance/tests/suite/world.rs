@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crdb_compare::driver::{AnyError, Driver, Failed, Limits};
+use crdb_conformance::{AnyError, Driver, Failed};
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind, Relay, Security};
 
@@ -70,11 +70,11 @@ impl<'a> World<'a> {
 /// Reads the column `value` in a transaction of its own.
 pub fn read<D: Driver>(driver: &mut D, sql: &str) -> Vec<i64> {
     let mut values = Vec::new();
-    let op = |txn: &mut dyn crdb_compare::driver::Sql| {
+    let op = |txn: &mut dyn crdb_conformance::Sql| {
         values = txn.read(sql).map_err(OpError::Database)?;
         Ok::<_, OpError>(())
     };
-    driver.transact(&Limits::default(), op).unwrap();
+    driver.transact(D::default_pauses(), op).unwrap();
     values
 }
 
@@ -124,13 +124,13 @@ pub fn readable_clusters() -> impl Iterator<Item = &'static Cluster> {
 macro_rules! for_each_driver {
     ($($test:ident),+ $(,)?) => {
         mod postgres {
-            $(#[test] fn $test() { super::$test::<crdb_compare::driver::Postgres>(); })+
+            $(#[test] fn $test() { super::$test::<crdb_conformance::Postgres>(); })+
         }
         mod diesel {
-            $(#[test] fn $test() { super::$test::<crdb_compare::driver::Diesel>(); })+
+            $(#[test] fn $test() { super::$test::<crdb_conformance::Diesel>(); })+
         }
         mod sea_orm {
-            $(#[test] fn $test() { super::$test::<crdb_compare::driver::SeaOrm>(); })+
+            $(#[test] fn $test() { super::$test::<crdb_conformance::SeaOrm>(); })+
         }
     };
 }

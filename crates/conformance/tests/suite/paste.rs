@@ -1,15 +1,13 @@
 //! What a driver's page tells a reader to put into a fresh project is put into one, built and run.
 
-mod page;
-mod sample;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crdb_compare::cost::root;
+use crate::page::root;
+use crate::page::{blocks, read};
+use crdb_conformance::sample;
 use crdb_local_cluster::{Cluster, Kind, Security};
-use page::{blocks, read};
 
 fn cargo(directory: &Path, arguments: &[&str], target: &Path) {
     let output = Command::new(env!("CARGO"))

@@ -1,13 +1,11 @@
 //! What comes through a connection string unharmed, and what connecting costs.
 
-mod sample;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use crdb_conformance::sample::{SAMPLES, run};
 use crdb_connection::Config;
 use crdb_local_cluster::{Authority, Cluster, Kind, Relay, Security};
-use sample::{SAMPLES, run};
 use tokio::runtime::Builder;
 
 fn clusters() -> impl Iterator<Item = Cluster> {

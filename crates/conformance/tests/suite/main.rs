@@ -1,0 +1,16 @@
+//! One suite for all drivers, samples and documents. It shares its servers.
+
+mod bank;
+mod connecting;
+mod dependencies;
+mod documents;
+mod failures;
+mod matrix;
+mod outcomes;
+mod page;
+mod paste;
+mod retries;
+mod round_trips;
+mod samples;
+mod settings;
+mod world;
