@@ -5,7 +5,8 @@
 use std::process::ExitCode;
 
 use crdb_connection::{Config, exit};
-use crdb_postgres::{Txn, connect, run_transaction};
+use crdb_postgres::{connect, run_transaction};
+use postgres::Client;
 use postgres::types::Type;
 
 fn main() -> ExitCode {
@@ -44,7 +45,12 @@ fn run() -> anyhow::Result<()> {
 }
 
 /// Moves `amount` from one account to the other, or refuses and changes nothing.
-pub fn transfer_funds(txn: &mut Txn, from: i64, to: i64, amount: i64) -> Result<(), TransferError> {
+pub fn transfer_funds(
+    txn: &mut Client,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }

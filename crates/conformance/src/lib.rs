@@ -135,7 +135,7 @@ macro_rules! failed_from {
                 use $package::TransactionError as Of;
                 match error {
                     Of::Operation(error) => Failed::Operation(error.into()),
-                    Of::RetriesExhausted { retries, last } => Failed::RetriesExhausted { retries, last },
+                    Of::RetriesExhausted(retries, last) => Failed::RetriesExhausted { retries, last },
                     Of::AmbiguousCommit(error) => Failed::AmbiguousCommit(error.into()),
                     Of::Database(error) => Failed::Database(error.into()),
                 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use crdb_connection::{Config, ConnectError};
-use crdb_postgres::{Txn, run_transaction, run_transaction_with};
+use crdb_postgres::{run_transaction, run_transaction_with};
 use postgres::Client;
 use postgres::types::Type;
 
@@ -80,7 +80,7 @@ impl Driver for Postgres {
     }
 }
 
-impl Sql for Txn<'_> {
+impl Sql for Client {
     fn execute(&mut self, sql: &str) -> Result<(), AnyError> {
         Ok(self.batch_execute(sql)?)
     }

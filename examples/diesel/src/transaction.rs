@@ -1,14 +1,13 @@
 //! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
 //!
-//! Copy this file into your program; besides `diesel` it needs `fastrand` and `thiserror`.
-//!
 //! `run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?`
 //!
+//! Copy this file into your program; besides `diesel` it needs `fastrand` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - No COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
-//! - `op`'s own error keeps its type: match on [`TransactionError::Operation`].
+//! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -35,11 +34,7 @@ pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
     run_transaction_with(default_pauses(), conn, op)
 }
 
-/// As [`run_transaction`], with these pauses: one before each retry.
-///
-/// # Errors
-///
-/// As [`run_transaction`].
+/// As [`run_transaction`], its errors included, with these pauses: one before each retry.
 pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
     conn: &mut PgConnection,
@@ -66,8 +61,7 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             }
             (error, _) if retry.is_none() => return Err(error),
             (error, _) if pause.is_none() => {
-                let last = error.into();
-                return Err(TransactionError::RetriesExhausted { retries, last });
+                return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
             (_, Err(_)) => txn.begin_anew().map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
@@ -91,14 +85,9 @@ pub enum TransactionError<E: Error + 'static> {
     /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(diesel::result::Error),
-    /// There was no pause left for the retry that `last` asks for; the transaction was rolled back.
-    #[error("the transaction was given up after {retries} retries")]
-    #[allow(missing_docs)]
-    RetriesExhausted {
-        retries: usize,
-        #[source]
-        last: Box<dyn Error + Send + Sync>,
-    },
+    /// After this many retries the server asked for another one; the transaction was rolled back.
+    #[error("the transaction was given up after {0} retries")]
+    RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] diesel::result::Error),
@@ -137,7 +126,10 @@ fn proves_rollback(error: &diesel::result::Error) -> bool {
 
 /// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
 fn is_over(error: &diesel::result::Error) -> bool {
-    server_error(error).is_some_and(|error| ["25000", "25P01", "3B001"].contains(&&*error.0))
+    server_error(error).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
+        "3B001" => message.contains("cockroach_restart"),
+        other => ["25000", "25P01"].contains(&other),
+    })
 }
 
 /// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
@@ -202,20 +194,24 @@ impl<'a> Txn<'a> {
 
     /// Prepares the next run of `op`, or rolls back if there is none.
     fn reset(&mut self, next: Option<(Retry, Duration)>) -> QueryResult<()> {
-        let Some((retry, pause)) = next else {
-            let rolled_back = self.conn.batch_execute(&format!("{BACK}; ROLLBACK"));
-            self.open = rolled_back.is_err();
-            return rolled_back;
-        };
-        if let Retry::InPlace = retry {
-            sleep(pause);
-            return self.conn.batch_execute(BACK);
+        match next {
+            None => {
+                let rolled_back = self.conn.batch_execute(&format!("{BACK}; ROLLBACK"));
+                self.open = rolled_back.is_err();
+                rolled_back
+            }
+            Some((Retry::InPlace, pause)) => {
+                sleep(pause);
+                self.conn.batch_execute(BACK)
+            }
+            Some((Retry::FromStart, pause)) => {
+                // Release the locks before the pause.
+                self.conn
+                    .batch_execute(&format!("{BACK}; ROLLBACK; {BEGIN}"))?;
+                sleep(pause);
+                Ok(())
+            }
         }
-        // Release the locks before the pause.
-        self.conn
-            .batch_execute(&format!("{BACK}; ROLLBACK; {BEGIN}"))?;
-        sleep(pause);
-        Ok(())
     }
 
     fn begin_anew(&mut self) -> QueryResult<()> {

@@ -1,14 +1,13 @@
 //! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
 //!
-//! Copy this file into your program; besides `postgres` it needs `fastrand` and `thiserror`.
-//!
 //! `run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?`
 //!
+//! Copy this file into your program; besides `postgres` it needs `fastrand` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - No COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - No COMMIT, no ROLLBACK and no `transaction()` in `op`: the result would be `AmbiguousCommit`.
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
-//! - `op`'s own error keeps its type: match on [`TransactionError::Operation`].
+//! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -17,9 +16,8 @@ use std::iter::successors;
 use std::thread::sleep;
 use std::time::Duration;
 
+use postgres::Client;
 use postgres::error::DbError;
-use postgres::types::{ToSql, Type};
-use postgres::{Client, Row};
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
 /// Afterwards the connection is outside any transaction, or closed.
@@ -29,25 +27,21 @@ use postgres::{Client, Row};
 /// Returns an error if the transaction was rolled back, or if its outcome is not known.
 pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
     client: &mut Client,
-    op: impl FnMut(&mut Txn) -> Result<T, E>,
+    op: impl FnMut(&mut Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     run_transaction_with(default_pauses(), client, op)
 }
 
-/// As [`run_transaction`], with these pauses: one before each retry.
-///
-/// # Errors
-///
-/// As [`run_transaction`].
+/// As [`run_transaction`], its errors included, with these pauses: one before each retry.
 pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
     client: &mut Client,
-    mut op: impl FnMut(&mut Txn) -> Result<T, E>,
+    mut op: impl FnMut(&mut Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     let mut txn = Txn::begin(client).map_err(TransactionError::Database)?;
     let mut retries = 0;
     loop {
-        let error = match op(&mut txn) {
+        let error = match op(txn.client) {
             Ok(value) => match txn.commit() {
                 Ok(()) => return Ok(value),
                 Err(error) if proves_rollback(&error) => TransactionError::Database(error),
@@ -65,8 +59,7 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             }
             (error, _) if retry.is_none() => return Err(error),
             (error, _) if pause.is_none() => {
-                let last = error.into();
-                return Err(TransactionError::RetriesExhausted { retries, last });
+                return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
             (_, Err(_)) => txn.begin_anew().map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
@@ -90,14 +83,9 @@ pub enum TransactionError<E: Error + 'static> {
     /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(postgres::Error),
-    /// There was no pause left for the retry that `last` asks for; the transaction was rolled back.
-    #[error("the transaction was given up after {retries} retries")]
-    #[allow(missing_docs)]
-    RetriesExhausted {
-        retries: usize,
-        #[source]
-        last: Box<dyn Error + Send + Sync>,
-    },
+    /// After this many retries the server asked for another one; the transaction was rolled back.
+    #[error("the transaction was given up after {0} retries")]
+    RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] postgres::Error),
@@ -136,7 +124,10 @@ fn proves_rollback(error: &postgres::Error) -> bool {
 
 /// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
 fn is_over(error: &postgres::Error) -> bool {
-    server_error(error).is_some_and(|error| ["25000", "25P01", "3B001"].contains(&&*error.0))
+    server_error(error).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
+        "3B001" => message.contains("cockroach_restart"),
+        other => ["25000", "25P01"].contains(&other),
+    })
 }
 
 /// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
@@ -149,43 +140,20 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
-/// The open transaction: a [`Client`] whose methods take typed parameters, which saves a round trip,
-/// and which has no `transaction()`.
-pub struct Txn<'a> {
+/// The open transaction.
+struct Txn<'a> {
     client: &'a mut Client,
     open: bool,
 }
 
-/// A value with its type in the database, such as `(&id, Type::INT8)`.
-pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
-type Sent<T> = Result<T, postgres::Error>;
-
-#[allow(missing_docs)]
 impl<'a> Txn<'a> {
-    pub fn query_typed(&mut self, sql: &str, parameters: &[Parameter]) -> Sent<Vec<Row>> {
-        self.client.query_typed(sql, parameters)
-    }
-
-    pub fn query_typed_opt(&mut self, sql: &str, parameters: &[Parameter]) -> Sent<Option<Row>> {
-        self.client.query_typed_opt(sql, parameters)
-    }
-
-    pub fn execute_typed(&mut self, sql: &str, parameters: &[Parameter]) -> Sent<u64> {
-        self.client.execute_typed(sql, parameters)
-    }
-
-    pub fn batch_execute(&mut self, sql: &str) -> Sent<()> {
-        self.client.batch_execute(sql)
-    }
-
-    fn begin(client: &'a mut Client) -> Sent<Self> {
+    fn begin(client: &'a mut Client) -> Result<Self, postgres::Error> {
         let txn = Txn { client, open: true };
-        txn.client.batch_execute(BEGIN)?;
-        Ok(txn)
+        txn.client.batch_execute(BEGIN).map(|()| txn)
     }
 
     /// RELEASE SAVEPOINT commits on CockroachDB and can still return a retry error; COMMIT cannot.
-    fn commit(&mut self) -> Sent<()> {
+    fn commit(&mut self) -> Result<(), postgres::Error> {
         let committed = self
             .client
             .batch_execute("RELEASE SAVEPOINT cockroach_restart; COMMIT");
@@ -194,24 +162,28 @@ impl<'a> Txn<'a> {
     }
 
     /// Prepares the next run of `op`, or rolls back if there is none.
-    fn reset(&mut self, next: Option<(Retry, Duration)>) -> Sent<()> {
-        let Some((retry, pause)) = next else {
-            let rolled_back = self.client.batch_execute(&format!("{BACK}; ROLLBACK"));
-            self.open = rolled_back.is_err();
-            return rolled_back;
-        };
-        if let Retry::InPlace = retry {
-            sleep(pause);
-            return self.client.batch_execute(BACK);
+    fn reset(&mut self, next: Option<(Retry, Duration)>) -> Result<(), postgres::Error> {
+        match next {
+            None => {
+                let rolled_back = self.client.batch_execute(&format!("{BACK}; ROLLBACK"));
+                self.open = rolled_back.is_err();
+                rolled_back
+            }
+            Some((Retry::InPlace, pause)) => {
+                sleep(pause);
+                self.client.batch_execute(BACK)
+            }
+            Some((Retry::FromStart, pause)) => {
+                // Release the locks before the pause.
+                self.client
+                    .batch_execute(&format!("{BACK}; ROLLBACK; {BEGIN}"))?;
+                sleep(pause);
+                Ok(())
+            }
         }
-        // Release the locks before the pause.
-        self.client
-            .batch_execute(&format!("{BACK}; ROLLBACK; {BEGIN}"))?;
-        sleep(pause);
-        Ok(())
     }
 
-    fn begin_anew(&mut self) -> Sent<()> {
+    fn begin_anew(&mut self) -> Result<(), postgres::Error> {
         let _ = self.client.batch_execute("ROLLBACK");
         self.client.batch_execute(BEGIN)
     }

@@ -1,14 +1,13 @@
 //! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
 //!
-//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and `tokio`.
-//!
 //! `run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
 //!
+//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - No COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
-//! - `op`'s own error keeps its type: match on [`TransactionError::Operation`].
+//! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
 //! - `async move` lets the future be spawned when `op` captures variables.
 //! - In an inner `txn.transaction`, a retry error is found in a `sea_orm::TransactionError<DbErr>`.
 //!
@@ -36,11 +35,7 @@ pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
     run_transaction_with(default_pauses(), db, op).await
 }
 
-/// As [`run_transaction`], with these pauses: one before each retry.
-///
-/// # Errors
-///
-/// As [`run_transaction`].
+/// As [`run_transaction`], its errors included, with these pauses: one before each retry.
 pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
     db: &DatabaseConnection,
@@ -67,8 +62,7 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             }
             (error, _) if retry.is_none() => return Err(error),
             (error, _) if pause.is_none() => {
-                let last = error.into();
-                return Err(TransactionError::RetriesExhausted { retries, last });
+                return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
             (_, Err(_)) => txn.begin_anew().await.map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
@@ -92,14 +86,9 @@ pub enum TransactionError<E: Error + 'static> {
     /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(DbErr),
-    /// There was no pause left for the retry that `last` asks for; the transaction was rolled back.
-    #[error("the transaction was given up after {retries} retries")]
-    #[allow(missing_docs)]
-    RetriesExhausted {
-        retries: usize,
-        #[source]
-        last: Box<dyn Error + Send + Sync>,
-    },
+    /// After this many retries the server asked for another one; the transaction was rolled back.
+    #[error("the transaction was given up after {0} retries")]
+    RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] DbErr),
@@ -138,7 +127,10 @@ fn proves_rollback(error: &DbErr) -> bool {
 
 /// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
 fn is_over(error: &DbErr) -> bool {
-    server_error(error).is_some_and(|error| ["25000", "25P01", "3B001"].contains(&&*error.0))
+    server_error(error).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
+        "3B001" => message.contains("cockroach_restart"),
+        other => ["25000", "25P01"].contains(&other),
+    })
 }
 
 /// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
@@ -159,7 +151,11 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
         // `#[error(transparent)]` hides an `Inner`, but not its text.
         let text = error.to_string();
         let (_, message) = text.split_once("error returned from database: ")?;
-        let begins = ["restart transaction", "could not serialize access"];
+        let begins = [
+            "restart transaction",
+            "could not serialize",
+            "deadlock detected",
+        ];
         let asks = begins.iter().any(|begin| message.starts_with(begin));
         asks.then(|| ("40001".to_owned(), message.to_owned()))
     })

@@ -3,7 +3,10 @@
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind, Security};
 use crdb_sea_orm::{connect, run_transaction};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
+    TransactionError, TransactionTrait,
+};
 
 async fn entries(db: &DatabaseConnection) -> i64 {
     let count = Statement::from_string(DbBackend::Postgres, "SELECT count(*) AS n FROM nested");
@@ -85,6 +88,85 @@ async fn a_transaction_that_is_dropped_half_way_is_rolled_back() {
         })
         .await
         .unwrap();
+        assert_eq!(entries(&db).await, 1);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum OpError {
+    #[error("the inner transaction failed")]
+    Source(#[source] TransactionError<DbErr>),
+    #[error(transparent)]
+    Transparent(TransactionError<DbErr>),
+}
+
+/// Fails in its first two runs, in a transaction within the transaction.
+async fn fail_inside(txn: &DatabaseTransaction, run: i32) -> Result<(), TransactionError<DbErr>> {
+    txn.transaction::<_, (), DbErr>(|inner| {
+        Box::pin(async move {
+            if run <= 2 {
+                inner.execute_unprepared("SELECT ask_for_retry()").await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_retry_error_of_an_inner_transaction_is_found() {
+    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let db = connect(&Config::from_url(&cluster.url()).unwrap())
+        .await
+        .unwrap();
+    for message in ["restart transaction: forced", "could not serialize access"] {
+        cluster
+            .execute(&format!(
+                "CREATE OR REPLACE FUNCTION ask_for_retry() RETURNS INT8 AS $$ BEGIN
+                     RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = '{message}';
+                 END $$ LANGUAGE plpgsql"
+            ))
+            .unwrap();
+        let mut runs = 0;
+        run_transaction(&db, async |txn| {
+            runs += 1;
+            fail_inside(txn, runs).await
+        })
+        .await
+        .unwrap();
+        assert_eq!(runs, 3, "as it is: {message}");
+        for wrap in [OpError::Source, OpError::Transparent] {
+            let mut runs = 0;
+            run_transaction(&db, async |txn| {
+                runs += 1;
+                fail_inside(txn, runs).await.map_err(wrap)
+            })
+            .await
+            .unwrap();
+            assert_eq!(runs, 3, "wrapped: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_op_captures_can_be_spawned() {
+    for kind in Kind::to_test_on().unwrap() {
+        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+        let db = connect(&Config::from_url(&cluster.url()).unwrap())
+            .await
+            .unwrap();
+        db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
+            .await
+            .unwrap();
+        let (pool, entry) = (db.clone(), 7);
+        let task = tokio::spawn(async move {
+            run_transaction(&pool, async move |txn| {
+                let sql = format!("INSERT INTO nested VALUES ({entry})");
+                txn.execute_unprepared(&sql).await
+            })
+            .await
+        });
+        task.await.unwrap().unwrap();
         assert_eq!(entries(&db).await, 1);
     }
 }

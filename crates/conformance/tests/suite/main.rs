@@ -8,6 +8,7 @@ mod failures;
 mod matrix;
 mod outcomes;
 mod page;
+mod parallel;
 mod paste;
 mod retries;
 mod round_trips;

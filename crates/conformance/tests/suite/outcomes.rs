@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::world::{OpError, World, assert_usable, clusters, for_each_driver, operation};
+use crate::world::{
+    OpError, World, assert_usable, clusters, create_raise, for_each_driver, operation,
+};
 use crdb_conformance::{Driver, Failed};
 use crdb_local_cluster::{Cut, Kind};
 
@@ -17,7 +19,9 @@ for_each_driver!(
     the_callers_own_error_comes_back_typed_and_rolled_back,
     a_panic_goes_on_and_leaves_the_connection_usable,
     a_constraint_that_fails_at_commit_is_a_clear_rejection,
-    an_answer_to_the_commit_that_leaves_it_open_is_ambiguous,
+    an_answer_to_the_commit_that_proves_nothing_is_ambiguous,
+    an_answer_to_the_commit_that_proves_a_rollback_is_a_rejection,
+    a_transaction_that_op_ends_is_ambiguous_and_not_run_again,
     a_transfer_that_is_refused_changes_nothing,
 );
 
@@ -43,15 +47,6 @@ fn what_a_transaction_wrote_is_there_when_it_is_done<D: Driver>() {
     }
 }
 
-/// SeaORM's RELEASE and COMMIT are two turns, and which of them commits depends on the server.
-fn turn_that_commits<D: Driver>(kind: Kind) -> u64 {
-    if D::NAME == "sea-orm" && kind == Kind::Postgres {
-        2
-    } else {
-        1
-    }
-}
-
 fn insert_and_cut<D: Driver>(world: &World, cut: Cut) -> (Result<(), Failed>, u32) {
     let mut driver = D::connect(&world.relayed).unwrap();
     let mut runs = 0;
@@ -69,10 +64,7 @@ fn insert_and_cut<D: Driver>(world: &World, cut: Cut) -> (Result<(), Failed>, u3
 fn a_cut_after_the_commit_was_sent_is_ambiguous_and_not_run_again<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let (result, runs) = insert_and_cut::<D>(
-            &world,
-            Cut::BeforeAnswer(turn_that_commits::<D>(cluster.kind())),
-        );
+        let (result, runs) = insert_and_cut::<D>(&world, Cut::BeforeAnswer(1));
         assert!(
             matches!(result, Err(Failed::AmbiguousCommit(_))),
             "{result:?}"
@@ -131,15 +123,12 @@ fn a_connection_that_is_lost_within_the_transaction_is_no_commit<D: Driver>() {
 fn a_connection_that_is_lost_before_the_retry_is_no_commit<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         let world = World::on(cluster);
-        world.execute(
-            "CREATE FUNCTION restart() RETURNS INT8 AS $$ BEGIN
-                 RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'restart transaction: forced';
-             END $$ LANGUAGE plpgsql",
-        );
+        create_raise(&world);
         let mut driver = D::connect(&world.relayed).unwrap();
         let result = driver.transact(D::default_pauses(), |txn| {
             world.relay.cut(Cut::BeforeTurn(2));
-            txn.execute("SELECT restart()").map_err(OpError::Database)
+            txn.execute("SELECT raise('40001', 'restart transaction: forced')")
+                .map_err(OpError::Database)
         });
         assert!(matches!(result, Err(Failed::Database(_))), "{result:?}");
     }
@@ -235,9 +224,31 @@ fn a_constraint_that_fails_at_commit_is_a_clear_rejection<D: Driver>() {
     }
 }
 
-/// What CockroachDB answers when it does not know itself, and what servers say that are cancelled or going
-/// down, raised by a trigger at COMMIT.
-fn an_answer_to_the_commit_that_leaves_it_open_is_ambiguous<D: Driver>() {
+/// Creates a trigger that raises this error at COMMIT.
+fn raise_at_commit(world: &World, sqlstate: &str, message: &str) {
+    world.execute(&format!(
+        "CREATE FUNCTION answer() RETURNS TRIGGER AS $$ BEGIN
+             RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = '{message}';
+         END $$ LANGUAGE plpgsql;
+         CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION answer()"
+    ));
+}
+
+fn insert<D: Driver>(world: &World) -> Result<(), Failed> {
+    let mut driver = D::connect(&world.config).unwrap();
+    let mut runs = 0;
+    let result = driver.transact(D::default_pauses(), |txn| {
+        runs += 1;
+        txn.execute("INSERT INTO ledger VALUES (1)")
+            .map_err(OpError::Database)
+    });
+    assert_eq!(runs, 1);
+    assert_usable(&mut driver);
+    result
+}
+
+fn an_answer_to_the_commit_that_proves_nothing_is_ambiguous<D: Driver>() {
     let answers = [
         ("40003", "result is ambiguous: unknown"),
         ("57014", "canceling statement due to user request"),
@@ -245,30 +256,86 @@ fn an_answer_to_the_commit_that_leaves_it_open_is_ambiguous<D: Driver>() {
             "57P01",
             "terminating connection due to administrator command",
         ),
+        ("XXA00", "transaction committed but schema change aborted"),
+        ("XX000", "internal error"),
+        ("58030", "could not write"),
+        ("08P01", "protocol violation"),
+        ("42501", "permission denied"),
+        ("53100", "disk full"),
+        ("25006", "read-only transaction"),
     ];
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
-        for (code, message) in answers {
+        for (sqlstate, message) in answers {
             let world = World::on(cluster);
-            world.execute(&format!(
-                "CREATE FUNCTION answer() RETURNS TRIGGER AS $$ BEGIN
-                     RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{message}';
-                 END $$ LANGUAGE plpgsql;
-                 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED
-                 FOR EACH ROW EXECUTE FUNCTION answer()"
-            ));
-            let mut driver = D::connect(&world.config).unwrap();
-            let mut runs = 0;
-            let result = driver.transact(D::default_pauses(), |txn| {
-                runs += 1;
-                txn.execute("INSERT INTO ledger VALUES (1)")
-                    .map_err(OpError::Database)
-            });
+            raise_at_commit(&world, sqlstate, message);
+            let result = insert::<D>(&world);
             assert!(
                 matches!(result, Err(Failed::AmbiguousCommit(_))),
-                "{code}: {result:?}"
+                "{sqlstate}: {result:?}"
             );
-            assert_eq!(runs, 1);
-            assert_usable(&mut driver);
+        }
+    }
+}
+
+fn an_answer_to_the_commit_that_proves_a_rollback_is_a_rejection<D: Driver>() {
+    let answers = ["22012", "23505", "23514", "40002", "44000", "P0001"];
+    // Diesel passes on the SQLSTATEs of constraints only.
+    let known = |sqlstate: &&str| D::NAME != "diesel" || sqlstate.starts_with("23");
+    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
+        for sqlstate in answers.into_iter().filter(known) {
+            let world = World::on(cluster);
+            raise_at_commit(&world, sqlstate, "rejected");
+            let result = insert::<D>(&world);
+            assert!(
+                matches!(result, Err(Failed::Database(_))),
+                "{sqlstate}: {result:?}"
+            );
+            assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+        }
+    }
+}
+
+/// What `op` does after it has ended the transaction.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Return,
+    Fail,
+    AskForRetry(&'static str),
+}
+
+fn a_transaction_that_op_ends_is_ambiguous_and_not_run_again<D: Driver>() {
+    let thens = [
+        Then::Return,
+        Then::Fail,
+        Then::AskForRetry("restart transaction: forced"),
+        Then::AskForRetry("could not serialize access"),
+    ];
+    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
+        for end in ["COMMIT", "ROLLBACK", "COMMIT; BEGIN"] {
+            for then in thens {
+                let world = World::on(cluster);
+                create_raise(&world);
+                let mut driver = D::connect(&world.config).unwrap();
+                let mut runs = 0;
+                let result = driver.transact(D::default_pauses(), |txn| {
+                    runs += 1;
+                    txn.execute(&format!("INSERT INTO ledger VALUES ({runs}); {end}"))
+                        .map_err(OpError::Database)?;
+                    match then {
+                        Then::Return => Ok(()),
+                        Then::Fail => Err(OpError::Own),
+                        Then::AskForRetry(message) => txn
+                            .execute(&format!("SELECT raise('40001', '{message}')"))
+                            .map_err(OpError::Database),
+                    }
+                });
+                assert!(
+                    matches!(result, Err(Failed::AmbiguousCommit(_))),
+                    "{end}, {then:?}: {result:?}"
+                );
+                assert_eq!(runs, 1, "{end}, {then:?}");
+                assert_usable(&mut driver);
+            }
         }
     }
 }

@@ -1,20 +1,21 @@
 //! When `run_transaction` runs a transaction again, how, and how often.
 
+use std::error::Error;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use crate::world::{
-    OpError, World, assert_usable, clusters, for_each_driver, operation, readable_clusters,
-};
-use crdb_conformance::{Driver, Failed, Sql};
+use crate::world::{OpError, World, assert_usable, clusters, for_each_driver, readable_clusters};
+use crdb_conformance::{AnyError, Driver, Failed, Sql};
 use crdb_local_cluster::Kind;
 
 for_each_driver!(
     write_skew_makes_one_of_two_transactions_run_again,
     restart_transaction_runs_again_in_the_same_transaction,
     any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction,
-    a_wish_for_a_retry_is_found_in_the_callers_own_errors,
+    a_retry_error_is_found_in_the_callers_own_errors,
+    a_retry_error_is_found_in_transparent_errors,
+    a_retry_begins_anew_where_the_savepoint_is_out_of_reach,
     retries_end_at_their_limit_with_the_count_and_the_last_error,
     pauses_grow_to_their_limit_and_are_jittered,
     retries_that_cockroachdb_injects_are_survived,
@@ -112,7 +113,6 @@ fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
                 .count(),
             3
         );
-        assert_eq!(sent.matches("BEGIN").count(), 1);
         assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [1]);
         assert_usable(&mut driver);
     }
@@ -128,9 +128,13 @@ fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D
             create_force_retry(&world);
             let mut driver = D::connect(&world.relayed).unwrap();
             world.relay.record();
-            let mut transactions = Vec::new();
+            let (mut transactions, mut backends) = (Vec::new(), Vec::new());
             driver
                 .transact(fast(50), |txn| {
+                    backends.extend(
+                        txn.read("SELECT pg_backend_pid()::INT8 AS value")
+                            .map_err(OpError::Database)?,
+                    );
                     transactions.extend(
                         txn.read("SELECT txid_current() AS value")
                             .map_err(OpError::Database)?,
@@ -146,14 +150,11 @@ fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D
                 3,
                 "each run in a transaction of its own"
             );
-            assert_eq!(
-                world
-                    .relay
-                    .recorded()
-                    .matches("ROLLBACK TO SAVEPOINT")
-                    .count(),
-                0
-            );
+            let again = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+            let sent = world.relay.recorded();
+            assert_eq!(sent.matches(again).count(), 2, "in one message");
+            backends.dedup();
+            assert_eq!(backends.len(), 1, "on the same connection");
             assert_usable(&mut driver);
         }
     }
@@ -167,24 +168,79 @@ struct Inner(#[source] OpError);
 #[error("the second wrapping")]
 struct Outer(#[source] Inner);
 
-fn a_wish_for_a_retry_is_found_in_the_callers_own_errors<D: Driver>() {
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Transparent(AnyError);
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct TwiceTransparent(#[from] Transparent);
+
+fn a_retry_error_is_found_in_the_callers_own_errors<D: Driver>() {
+    found_in::<D, _>(|error| {
+        error
+            .map_err(OpError::Database)
+            .map_err(Inner)
+            .map_err(Outer)
+    });
+}
+
+fn a_retry_error_is_found_in_transparent_errors<D: Driver>() {
+    found_in::<D, _>(|error| error.map_err(Transparent));
+    found_in::<D, _>(|error| error.map_err(Transparent).map_err(TwiceTransparent));
+}
+
+fn found_in<D: Driver, E: Error + Send + Sync + 'static>(
+    wrap: impl Fn(Result<(), AnyError>) -> Result<(), E>,
+) {
     for cluster in readable_clusters() {
-        let world = World::on(cluster);
-        create_force_retry(&world);
-        let mut driver = D::connect(&world.config).unwrap();
-        let mut runs = 0;
-        driver
-            .transact(fast(50), |txn| {
+        for (sqlstate, message) in [
+            ("40001", "restart transaction: forced"),
+            ("40001", "could not serialize access"),
+            ("40P01", "deadlock detected"),
+        ] {
+            let world = World::on(cluster);
+            create_force_retry(&world);
+            let mut driver = D::connect(&world.config).unwrap();
+            let mut runs = 0;
+            let result = driver.transact(fast(50), |txn| {
                 runs += 1;
-                let sql = "SELECT fail_first(2, '40001', 'restart transaction: forced')";
-                txn.execute(sql)
+                let sql = format!("SELECT fail_first(2, '{sqlstate}', '{message}')");
+                wrap(txn.execute(&sql))
+            });
+            assert!(result.is_ok(), "{message}: {result:?}");
+            assert_eq!(runs, 3);
+            assert_usable(&mut driver);
+        }
+    }
+}
+
+/// The commit fails and ends the transaction, so there is no savepoint to go back to.
+fn a_retry_begins_anew_where_the_savepoint_is_out_of_reach<D: Driver>() {
+    for cluster in readable_clusters() {
+        for message in ["restart transaction: forced", "could not serialize access"] {
+            let world = World::on(cluster);
+            create_force_retry(&world);
+            world.execute(&format!(
+                "CREATE FUNCTION fail_twice() RETURNS TRIGGER AS $$ BEGIN
+                     PERFORM fail_first(2, '40001', '{message}');
+                     RETURN NEW;
+                 END $$ LANGUAGE plpgsql;
+                 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger
+                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_twice()"
+            ));
+            let mut driver = D::connect(&world.config).unwrap();
+            let mut runs = 0;
+            let result = driver.transact(fast(50), |txn| {
+                runs += 1;
+                txn.execute(&format!("INSERT INTO ledger VALUES ({runs})"))
                     .map_err(OpError::Database)
-                    .map_err(Inner)
-                    .map_err(Outer)
-            })
-            .unwrap();
-        assert_eq!(runs, 3);
-        assert_usable(&mut driver);
+            });
+            assert!(result.is_ok(), "{message}: {result:?}");
+            assert_eq!(runs, 3);
+            assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [3]);
+            assert_usable(&mut driver);
+        }
     }
 }
 
@@ -247,37 +303,31 @@ fn pauses_grow_to_their_limit_and_are_jittered<D: Driver>() {
     assert!(samples.iter().flatten().all(|pause| *pause <= limit));
 }
 
-/// CockroachDB can make each explicit transaction fail three times.
+/// CockroachDB fails each statement until the transaction was restarted three times. `SET` is exempt.
 fn retries_that_cockroachdb_injects_are_survived<D: Driver>() {
+    let inject = "SET inject_retry_errors_enabled = 'true'";
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
         let world = World::on(cluster);
-        let mut config = world.config.clone();
-        config.options = Some("-c inject_retry_errors_enabled=true".to_owned());
-        let mut driver = D::connect(&config).unwrap();
-        driver.transfer(1, 2, 10).unwrap();
-        assert_eq!(
-            world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
-            [90, 110]
-        );
+        let mut driver = D::connect(&world.config).unwrap();
         let mut runs = 0;
         driver
             .transact(fast(50), |txn| {
                 runs += 1;
+                txn.execute(inject).map_err(OpError::Database)?;
                 txn.execute("INSERT INTO ledger VALUES (1)")
                     .map_err(OpError::Database)
             })
             .unwrap();
         assert_eq!(runs, 4, "three injected failures");
+        assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [1]);
+        let mut driver = D::connect(&world.config).unwrap();
         let failed = driver.transact(fast(2), |txn| {
+            txn.execute(inject).map_err(OpError::Database)?;
             txn.execute("SELECT 1").map_err(OpError::Database)
         });
         assert!(
             matches!(failed, Err(Failed::RetriesExhausted { retries: 2, .. })),
             "{failed:?}"
         );
-        let own = driver
-            .transact(fast(50), |_| Err(OpError::Own))
-            .unwrap_err();
-        assert!(matches!(operation(own), OpError::Own));
     }
 }

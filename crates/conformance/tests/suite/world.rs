@@ -87,6 +87,15 @@ pub fn assert_usable<D: Driver>(driver: &mut D) {
     driver.transfer(2, 1, 1).unwrap();
 }
 
+/// Creates the function `raise(sqlstate, message)`, which fails with that error.
+pub fn create_raise(world: &World) {
+    world.execute(
+        "CREATE FUNCTION raise(sqlstate TEXT, message TEXT) RETURNS INT8 AS $$ BEGIN
+             RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
+         END $$ LANGUAGE plpgsql",
+    );
+}
+
 /// What a caller's transaction may fail with.
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {

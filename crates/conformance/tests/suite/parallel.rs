@@ -1,0 +1,40 @@
+//! The retry functions of all drivers are equal, except where they call the driver.
+
+use crate::page::read;
+
+const DRIVERS: [(&str, &str); 3] = [
+    ("postgres", "postgres::Error"),
+    ("diesel", "diesel::result::Error"),
+    ("sea-orm", "DbErr"),
+];
+
+/// The part of the file from the first text to the second one, without layout.
+fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
+    let text = read(&format!("examples/{driver}/src/transaction.rs"));
+    let (_, rest) = text.split_once(from).expect(from);
+    let (part, _) = rest.split_once(to).expect(to);
+    let part = part.replace(error, "DriverError").replace(".await", "");
+    part.split_whitespace().collect()
+}
+
+fn assert_equal(from: &str, to: &str) {
+    let [(first, error), others @ ..] = DRIVERS;
+    let expected = part(first, error, from, to);
+    for (driver, error) in others {
+        assert_eq!(
+            part(driver, error, from, to),
+            expected,
+            "{first} and {driver}"
+        );
+    }
+}
+
+#[test]
+fn the_retry_loop_is_the_same_for_all_drivers() {
+    assert_equal("Ok(value) => match", "/// Up to 50 pauses");
+}
+
+#[test]
+fn pauses_errors_and_sqlstates_are_the_same_for_all_drivers() {
+    assert_equal("/// Up to 50 pauses", "/// Returns SQLSTATE and message");
+}
