@@ -1,10 +1,10 @@
-//! Writes two accounts and reads them back; each statement commits by itself.
+//! Creates two accounts and prints their balances. Each statement commits by itself.
 //!
-//! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
+//! `cargo run --example diesel-basic`
+//!
+//! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_diesel::connect;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -19,42 +19,28 @@ diesel::table! {
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = accounts)]
-pub struct Account {
+struct Account {
     id: i64,
     balance: i64,
 }
 
-fn main() -> ExitCode {
-    exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let mut conn = connect(&config)?;
 
-    write_accounts(&mut conn)?;
-    for Account { id, balance } in read_accounts(&mut conn)? {
-        println!("{id} {balance}");
-    }
+    create_accounts(&mut conn)?;
+    print_balances(&mut conn)?;
     Ok(())
 }
 
-/// ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
-pub fn write_accounts(conn: &mut PgConnection) -> QueryResult<()> {
+/// Resets the two balances if the rows exist, so that the sample can run again.
+fn create_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
     )?;
+    let rows = [(1, 1000), (2, 250)].map(|(id, balance)| Account { id, balance });
     diesel::insert_into(accounts::table)
-        .values([
-            Account {
-                id: 1,
-                balance: 1000,
-            },
-            Account {
-                id: 2,
-                balance: 250,
-            },
-        ])
+        .values(rows)
         .on_conflict(accounts::id)
         .do_update()
         .set(accounts::balance.eq(excluded(accounts::balance)))
@@ -62,11 +48,14 @@ pub fn write_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     Ok(())
 }
 
-/// The two rows of this sample, in the order of their ids.
-pub fn read_accounts(conn: &mut PgConnection) -> QueryResult<Vec<Account>> {
-    accounts::table
+fn print_balances(conn: &mut PgConnection) -> QueryResult<()> {
+    let rows = accounts::table
         .filter(accounts::id.eq_any([1, 2]))
         .order(accounts::id)
         .select(Account::as_select())
-        .load(conn)
+        .load(conn)?;
+    for Account { id, balance } in rows {
+        println!("{id} {balance}");
+    }
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! Moves 100 from account 3 to account 4: both balances change, or neither does.
 //!
-//! Creates the table `accounts` where it is not there yet, and writes its rows 3 and 4.
+//! `cargo run --example diesel-transfer`
+//!
+//! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_diesel::{connect, run_transaction};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -24,43 +24,28 @@ struct Account {
     balance: i64,
 }
 
-fn main() -> ExitCode {
-    exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let mut conn = connect(&config)?;
 
+    create_accounts(&mut conn)?;
+    run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?;
+    print_balances(&mut conn)?;
+    Ok(())
+}
+
+/// Resets the two balances if the rows exist, so that the sample can run again.
+fn create_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
     )?;
+    let rows = [(3, 1000), (4, 250)].map(|(id, balance)| Account { id, balance });
     diesel::insert_into(accounts::table)
-        .values([
-            Account {
-                id: 3,
-                balance: 1000,
-            },
-            Account {
-                id: 4,
-                balance: 250,
-            },
-        ])
+        .values(rows)
         .on_conflict(accounts::id)
         .do_update()
         .set(accounts::balance.eq(excluded(accounts::balance)))
-        .execute(&mut conn)?;
-
-    run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?;
-
-    let rows = accounts::table
-        .filter(accounts::id.eq_any([3, 4]))
-        .order(accounts::id)
-        .select(Account::as_select())
-        .load(&mut conn)?;
-    for Account { id, balance } in rows {
-        println!("{id} {balance}");
-    }
+        .execute(conn)?;
     Ok(())
 }
 
@@ -101,6 +86,18 @@ pub fn transfer_funds(
     Ok(())
 }
 
+fn print_balances(conn: &mut PgConnection) -> QueryResult<()> {
+    let rows = accounts::table
+        .filter(accounts::id.eq_any([3, 4]))
+        .order(accounts::id)
+        .select(Account::as_select())
+        .load(conn)?;
+    for Account { id, balance } in rows {
+        println!("{id} {balance}");
+    }
+    Ok(())
+}
+
 /// Why no money was moved.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
@@ -112,7 +109,7 @@ pub enum TransferError {
     },
     #[error("there is no account {account}")]
     NoSuchAccount { account: i64 },
-    #[error("an amount to transfer must be positive, and {amount} is not")]
+    #[error("the amount must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
     #[error("account {account} cannot transfer to itself")]
     SameAccount { account: i64 },

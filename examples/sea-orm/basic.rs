@@ -1,20 +1,19 @@
-//! Writes two accounts and reads them back; each statement commits by itself.
+//! Creates two accounts and prints their balances. Each statement commits by itself.
 //!
-//! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
+//! `cargo run --example sea-orm-basic`
+//!
+//! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_sea_orm::connect;
+use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
-    QueryFilter, QueryOrder, Schema,
-};
+use sea_orm::{ActiveValue::Set, DatabaseConnection, QueryOrder, Schema};
 
-pub mod account {
+mod account {
     use sea_orm::entity::prelude::*;
 
+    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "accounts")]
     pub struct Model {
@@ -23,60 +22,48 @@ pub mod account {
         pub balance: i64,
     }
 
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
     impl ActiveModelBehavior for ActiveModel {}
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    exit(run().await)
-}
-
-async fn run() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let db = connect(&config).await?;
 
-    write_accounts(&db).await?;
-    for account::Model { id, balance } in read_accounts(&db).await? {
-        println!("{id} {balance}");
-    }
+    create_accounts(&db).await?;
+    print_balances(&db).await?;
 
     db.close().await?;
     Ok(())
 }
 
-/// ON CONFLICT lets the sample run again: the rows are set back instead of being refused.
-pub async fn write_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
+/// Resets the two balances if the rows exist, so that the sample can run again.
+async fn create_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
     let schema = Schema::new(db.get_database_backend());
-    db.execute(
-        schema
-            .create_table_from_entity(account::Entity)
-            .if_not_exists(),
-    )
-    .await?;
+    let mut table = schema.create_table_from_entity(account::Entity);
+    db.execute(table.if_not_exists()).await?;
 
-    let rows = [(1, 1000), (2, 250)];
-    account::Entity::insert_many(rows.map(|(id, balance)| account::ActiveModel {
+    let rows = [(1, 1000), (2, 250)].map(|(id, balance)| account::ActiveModel {
         id: Set(id),
         balance: Set(balance),
-    }))
-    .on_conflict(
-        OnConflict::column(account::Column::Id)
-            .update_column(account::Column::Balance)
-            .to_owned(),
-    )
-    .exec_without_returning(db)
-    .await?;
+    });
+    let mut reset_balance = OnConflict::column(account::Column::Id);
+    reset_balance.update_column(account::Column::Balance);
+    account::Entity::insert_many(rows)
+        .on_conflict(reset_balance)
+        .exec_without_returning(db)
+        .await?;
     Ok(())
 }
 
-/// The two rows of this sample, in the order of their ids.
-pub async fn read_accounts(db: &DatabaseConnection) -> Result<Vec<account::Model>, DbErr> {
-    account::Entity::find()
+async fn print_balances(db: &DatabaseConnection) -> Result<(), DbErr> {
+    let rows = account::Entity::find()
         .filter(account::Column::Id.is_in([1, 2]))
         .order_by_asc(account::Column::Id)
         .all(db)
-        .await
+        .await?;
+    for account::Model { id, balance } in rows {
+        println!("{id} {balance}");
+    }
+    Ok(())
 }

@@ -1,20 +1,19 @@
 //! Moves 100 from account 3 to account 4: both balances change, or neither does.
 //!
-//! Creates the table `accounts` where it is not there yet, and writes its rows 3 and 4.
+//! `cargo run --example sea-orm-transfer`
+//!
+//! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_sea_orm::{connect, run_transaction};
+use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter, QueryOrder, Schema,
-};
+use sea_orm::{ActiveValue::Set, DatabaseConnection, DatabaseTransaction, QueryOrder, Schema};
 
 mod account {
     use sea_orm::entity::prelude::*;
 
+    #[sea_orm::model]
     #[derive(Clone, Debug, DeriveEntityModel)]
     #[sea_orm(table_name = "accounts")]
     pub struct Model {
@@ -23,53 +22,38 @@ mod account {
         pub balance: i64,
     }
 
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
     impl ActiveModelBehavior for ActiveModel {}
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    exit(run().await)
-}
-
-async fn run() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let db = connect(&config).await?;
 
-    let schema = Schema::new(db.get_database_backend());
-    db.execute(
-        schema
-            .create_table_from_entity(account::Entity)
-            .if_not_exists(),
-    )
-    .await?;
-    let rows = [(3, 1000), (4, 250)];
-    account::Entity::insert_many(rows.map(|(id, balance)| account::ActiveModel {
-        id: Set(id),
-        balance: Set(balance),
-    }))
-    .on_conflict(
-        OnConflict::column(account::Column::Id)
-            .update_column(account::Column::Balance)
-            .to_owned(),
-    )
-    .exec_without_returning(&db)
-    .await?;
-
-    run_transaction(&db, async |txn| transfer_funds(txn, 3, 4, 100).await).await?;
-
-    let rows = account::Entity::find()
-        .filter(account::Column::Id.is_in([3, 4]))
-        .order_by_asc(account::Column::Id)
-        .all(&db)
-        .await?;
-    for account::Model { id, balance } in rows {
-        println!("{id} {balance}");
-    }
+    create_accounts(&db).await?;
+    run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;
+    print_balances(&db).await?;
 
     db.close().await?;
+    Ok(())
+}
+
+/// Resets the two balances if the rows exist, so that the sample can run again.
+async fn create_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
+    let schema = Schema::new(db.get_database_backend());
+    let mut table = schema.create_table_from_entity(account::Entity);
+    db.execute(table.if_not_exists()).await?;
+
+    let rows = [(3, 1000), (4, 250)].map(|(id, balance)| account::ActiveModel {
+        id: Set(id),
+        balance: Set(balance),
+    });
+    let mut reset_balance = OnConflict::column(account::Column::Id);
+    reset_balance.update_column(account::Column::Balance);
+    account::Entity::insert_many(rows)
+        .on_conflict(reset_balance)
+        .exec_without_returning(db)
+        .await?;
     Ok(())
 }
 
@@ -99,17 +83,27 @@ pub async fn transfer_funds(
         });
     }
     for (account, change) in [(from, -amount), (to, amount)] {
+        let balance = account::Column::Balance;
         let updated = account::Entity::update_many()
-            .col_expr(
-                account::Column::Balance,
-                account::Column::Balance.into_expr().add(change),
-            )
+            .col_expr(balance, balance.into_expr().add(change))
             .filter(account::Column::Id.eq(account))
             .exec(txn)
             .await?;
         if updated.rows_affected == 0 {
             return Err(TransferError::NoSuchAccount { account });
         }
+    }
+    Ok(())
+}
+
+async fn print_balances(db: &DatabaseConnection) -> Result<(), DbErr> {
+    let rows = account::Entity::find()
+        .filter(account::Column::Id.is_in([3, 4]))
+        .order_by_asc(account::Column::Id)
+        .all(db)
+        .await?;
+    for account::Model { id, balance } in rows {
+        println!("{id} {balance}");
     }
     Ok(())
 }
@@ -125,7 +119,7 @@ pub enum TransferError {
     },
     #[error("there is no account {account}")]
     NoSuchAccount { account: i64 },
-    #[error("an amount to transfer must be positive, and {amount} is not")]
+    #[error("the amount must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
     #[error("account {account} cannot transfer to itself")]
     SameAccount { account: i64 },

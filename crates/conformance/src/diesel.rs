@@ -9,16 +9,13 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
-use crate::{AnyError, Driver, Failed, First, Sql};
+use crate::driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
 
-#[allow(dead_code, missing_docs)]
-#[path = "../../../examples/diesel/basic.rs"]
-mod basic;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/transfer.rs"]
-mod sample;
+mod transfer;
 
-/// A connection of Diesel's.
+/// A connection of Diesel.
 pub struct Diesel(pub PgConnection);
 
 impl Driver for Diesel {
@@ -28,46 +25,42 @@ impl Driver for Diesel {
         crdb_diesel::connect(config).map(Diesel)
     }
 
-    fn basic(&mut self) -> Result<(), AnyError> {
-        basic::write_accounts(&mut self.0)?;
-        basic::read_accounts(&mut self.0)?;
-        Ok(())
-    }
-
     fn transfer_after(
         &mut self,
-        first: First,
+        first: BeforeTransfer,
         from: i64,
         to: i64,
         amount: i64,
-    ) -> Result<u32, Failed> {
+    ) -> Result<u32, TransactionError> {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
             first(runs, txn);
-            sample::transfer_funds(txn, from, to, amount)
+            transfer::transfer_funds(txn, from, to, amount)
         })?;
         Ok(runs)
     }
 
-    fn transfer_with_entry(&mut self, entry: i64, from: i64, to: i64) -> Result<(), Failed> {
+    fn transfer_with_entry(
+        &mut self,
+        entry: i64,
+        from: i64,
+        to: i64,
+    ) -> Result<(), TransactionError> {
         Ok(run_transaction(&mut self.0, |txn| {
-            sample::transfer_funds(txn, from, to, 1)?;
+            transfer::transfer_funds(txn, from, to, 1)?;
             sql_query("INSERT INTO ledger (entry) VALUES ($1)")
                 .bind::<BigInt, _>(entry)
                 .execute(txn)?;
-            Ok::<_, sample::TransferError>(())
+            Ok::<_, transfer::TransferError>(())
         })?)
     }
 
-    fn transact<E>(
+    fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
         pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
-    ) -> Result<(), Failed>
-    where
-        E: Error + Send + Sync + 'static,
-    {
+    ) -> Result<(), TransactionError> {
         Ok(run_transaction_with(
             pauses.into_iter(),
             &mut self.0,

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::world::{World, assert_usable, clusters, for_each_driver};
-use crdb_conformance::{Driver, Failed};
+use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Cut, Kind, Security};
 
@@ -58,11 +58,11 @@ fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Told)> {
             entry,
             match &outcome {
                 Ok(()) => Told::Done,
-                Err(Failed::AmbiguousCommit(_)) => Told::Ambiguous,
+                Err(TransactionError::AmbiguousCommit(_)) => Told::Ambiguous,
                 Err(_) => Told::Failed,
             },
         ));
-        let refused = matches!(&outcome, Err(Failed::Operation(error)) if error.to_string().contains("not enough"));
+        let refused = matches!(&outcome, Err(TransactionError::Operation(error)) if error.to_string().contains("not enough"));
         if outcome.is_err() && !refused {
             driver = connect(config);
         }

@@ -2,11 +2,18 @@
 
 use crate::page::read;
 
-const DRIVERS: [(&str, &str); 3] = [
+const DRIVERS: [(&str, &str); 4] = [
     ("postgres", "postgres::Error"),
+    ("tokio-postgres", "tokio_postgres::Error"),
     ("diesel", "diesel::result::Error"),
     ("sea-orm", "DbErr"),
 ];
+
+/// Only the driver whose `run_transaction` takes a pool has this.
+const NO_CONNECTION: &str = "    /// The pool has no connection; `op` did not run.
+    #[error(\"there is no connection\")]
+    NoConnection(#[source] Box<dyn Error + Send + Sync>),
+";
 
 /// The part of the file from the first text to the second one, without layout.
 fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
@@ -14,6 +21,7 @@ fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
     let (_, rest) = text.split_once(from).expect(from);
     let (part, _) = rest.split_once(to).expect(to);
     let part = part.replace(error, "DriverError").replace(".await", "");
+    let part = part.replace(NO_CONNECTION, "");
     part.split_whitespace().collect()
 }
 

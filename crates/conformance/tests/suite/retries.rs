@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::world::{OpError, World, assert_usable, clusters, for_each_driver, readable_clusters};
-use crdb_conformance::{AnyError, Driver, Failed, Sql};
+use crdb_conformance::{AnyError, Driver, Sql, TransactionError};
 use crdb_local_cluster::Kind;
 
 for_each_driver!(
@@ -260,7 +260,7 @@ fn retries_end_at_their_limit_with_the_count_and_the_last_error<D: Driver>() {
                     txn.execute(&sql).map_err(OpError::Database)
                 });
                 match failed.unwrap_err() {
-                    Failed::RetriesExhausted { retries, last } => {
+                    TransactionError::RetriesExhausted(retries, last) => {
                         assert_eq!((retries, runs), (limit, limit + 1));
                         let cause = last.source().unwrap().to_string();
                         let deeper = last
@@ -326,7 +326,7 @@ fn retries_that_cockroachdb_injects_are_survived<D: Driver>() {
             txn.execute("SELECT 1").map_err(OpError::Database)
         });
         assert!(
-            matches!(failed, Err(Failed::RetriesExhausted { retries: 2, .. })),
+            matches!(failed, Err(TransactionError::RetriesExhausted(2, _))),
             "{failed:?}"
         );
     }

@@ -11,6 +11,7 @@ for_each_driver!(
 
 fn a_transfer_costs_what_the_documentation_says<D: Driver>() {
     let steady = match D::NAME {
+        "tokio-postgres" => 4,
         "postgres" | "diesel" => 5,
         "sea-orm" => 7,
         other => panic!("{other}"),
@@ -35,7 +36,7 @@ fn a_transfer_costs_what_the_documentation_says<D: Driver>() {
 /// `op` fails in its first statement and is run once more.
 fn a_retry_in_a_new_transaction_costs_what_the_documentation_says<D: Driver>() {
     let most = match D::NAME {
-        "postgres" | "diesel" => 8,
+        "postgres" | "tokio-postgres" | "diesel" => 8,
         "sea-orm" => 11,
         other => panic!("{other}"),
     };

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crdb_conformance::{AnyError, Driver, Failed};
+use crdb_conformance::{AnyError, Driver, TransactionError};
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind, Relay, Security};
 
@@ -106,9 +106,11 @@ pub enum OpError {
 }
 
 /// The caller's own error, unchanged and typed.
-pub fn operation(failed: Failed) -> OpError {
+pub fn operation(failed: TransactionError) -> OpError {
     match failed {
-        Failed::Operation(error) => *error.downcast().expect("the type that the caller gave"),
+        TransactionError::Operation(error) => {
+            *error.downcast().expect("the type that the caller gave")
+        }
         other => panic!("not the caller's error: {other}"),
     }
 }
@@ -129,7 +131,7 @@ pub fn readable_clusters() -> impl Iterator<Item = &'static Cluster> {
     std::iter::once(&*CLUSTER)
 }
 
-/// Makes of each generic function one test for each driver.
+/// Makes one test for each driver of each generic function.
 macro_rules! for_each_driver {
     ($($test:ident),+ $(,)?) => {
         mod postgres {
@@ -137,6 +139,9 @@ macro_rules! for_each_driver {
         }
         mod diesel {
             $(#[test] fn $test() { super::$test::<crdb_conformance::Diesel>(); })+
+        }
+        mod tokio_postgres {
+            $(#[test] fn $test() { super::$test::<crdb_conformance::TokioPostgres>(); })+
         }
         mod sea_orm {
             $(#[test] fn $test() { super::$test::<crdb_conformance::SeaOrm>(); })+

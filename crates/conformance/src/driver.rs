@@ -1,0 +1,132 @@
+//! The one face for all drivers.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crdb_connection::{Config, ConnectError};
+
+/// An error of any driver.
+pub type AnyError = Box<dyn Error + Send + Sync>;
+
+/// A connection (or pool) of one driver, with the samples' `connect`, `run_transaction` and
+/// `transfer_funds`.
+pub trait Driver: Sized + Send + 'static {
+    /// The driver's name, as in the names of its samples.
+    const NAME: &'static str;
+
+    /// Connects with the driver's `connect`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no server accepts the connection.
+    fn connect(config: &Config) -> Result<Self, ConnectError>;
+
+    /// Runs the sample's `transfer_funds` in `run_transaction`. Returns the number of runs.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `run_transaction`.
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
+        self.transfer_after(&mut |_, _| {}, from, to, amount)
+    }
+
+    /// As [`Driver::transfer`]; each run calls `first` first, with the number of the run from 1.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `run_transaction`.
+    fn transfer_after(
+        &mut self,
+        first: BeforeTransfer,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, TransactionError>;
+
+    /// Transfers 1 and inserts `entry` into the table `ledger` in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `run_transaction`.
+    fn transfer_with_entry(
+        &mut self,
+        entry: i64,
+        from: i64,
+        to: i64,
+    ) -> Result<(), TransactionError>;
+
+    /// Runs `op` in `run_transaction_with` these pauses.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `run_transaction_with`.
+    fn transact<E: Error + Send + Sync + 'static>(
+        &mut self,
+        pauses: Vec<Duration>,
+        op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+    ) -> Result<(), TransactionError>;
+
+    /// The driver's default pauses before retries.
+    fn default_pauses() -> Vec<Duration>;
+}
+
+/// What [`Driver::transfer_after`] calls before each run.
+pub type BeforeTransfer<'a> = &'a mut dyn FnMut(u32, &mut dyn Sql);
+
+/// Runs SQL text within a transaction.
+pub trait Sql {
+    /// Runs statements.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error.
+    fn execute(&mut self, sql: &str) -> Result<(), AnyError>;
+
+    /// Reads the column `value`, of type INT8.
+    ///
+    /// # Errors
+    ///
+    /// Returns the driver's error.
+    fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError>;
+}
+
+/// The `TransactionError` of any driver, with the same variants.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TransactionError {
+    #[error("there is no connection: {0}")]
+    NoConnection(AnyError),
+    #[error(transparent)]
+    Operation(AnyError),
+    #[error("{0}")]
+    Database(AnyError),
+    #[error("given up after {0} retries: {1}")]
+    RetriesExhausted(usize, AnyError),
+    #[error("ambiguous: {0}")]
+    AmbiguousCommit(AnyError),
+}
+
+macro_rules! from_driver {
+    ($package:ident $(, $no_connection:ident)?) => {
+        impl<E: Error + Send + Sync + 'static> From<$package::TransactionError<E>>
+            for TransactionError
+        {
+            fn from(error: $package::TransactionError<E>) -> TransactionError {
+                use $package::TransactionError as Of;
+                match error {
+                    $(Of::$no_connection(error) => TransactionError::$no_connection(error),)?
+                    Of::Operation(error) => TransactionError::Operation(error.into()),
+                    Of::Database(error) => TransactionError::Database(error.into()),
+                    Of::RetriesExhausted(retries, last) => {
+                        TransactionError::RetriesExhausted(retries, last)
+                    }
+                    Of::AmbiguousCommit(error) => TransactionError::AmbiguousCommit(error.into()),
+                }
+            }
+        }
+    };
+}
+from_driver!(crdb_postgres);
+from_driver!(crdb_tokio_postgres, NoConnection);
+from_driver!(crdb_diesel);
+from_driver!(crdb_sea_orm);

@@ -1,0 +1,60 @@
+//! Creates two accounts and prints their balances. Each statement commits by itself.
+//!
+//! `cargo run --example tokio-postgres-basic`
+//!
+//! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
+
+use crdb_connection::Config;
+use crdb_tokio_postgres::{Pool, connect};
+use tokio_postgres::types::Type;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let pool = connect(&config).await?;
+
+    create_accounts(&pool).await?;
+    print_balances(&pool).await?;
+    Ok(())
+}
+
+/// Resets the two balances if the rows exist, so that the sample can run again.
+async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
+    let client = pool.get().await?;
+    client
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+        )
+        .await?;
+    // With the types of its parameters, a statement takes one round trip; `execute` takes two.
+    client
+        .execute_typed(
+            "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)
+         ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
+            &[
+                (&1_i64, Type::INT8),
+                (&1000_i64, Type::INT8),
+                (&2_i64, Type::INT8),
+                (&250_i64, Type::INT8),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn print_balances(pool: &Pool) -> anyhow::Result<()> {
+    let client = pool.get().await?;
+    let rows = client
+        .query_typed(
+            "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
+            &[(&1_i64, Type::INT8), (&2_i64, Type::INT8)],
+        )
+        .await?;
+    let mut lines = String::from("Initial balances:");
+    for row in rows {
+        let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
+        lines += &format!("\n['{id}', '{balance}']");
+    }
+    println!("{lines}");
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! CockroachDB with tokio-postgres: a pool, and transactions that are retried.
+
+#![warn(missing_docs)]
+
+mod connect;
+mod transaction;
+
+pub use connect::{Pool, connect};
+pub use transaction::{TransactionError, default_pauses, run_transaction, run_transaction_with};

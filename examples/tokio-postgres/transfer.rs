@@ -1,0 +1,122 @@
+//! Moves 100 from account 3 to account 4: both balances change, or neither does.
+//!
+//! `cargo run --example tokio-postgres-transfer`
+//!
+//! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
+
+use crdb_connection::Config;
+use crdb_tokio_postgres::{Pool, connect, run_transaction};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::from_env()?;
+    let pool = connect(&config).await?;
+
+    create_accounts(&pool).await?;
+    run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;
+    print_balances(&pool).await?;
+    Ok(())
+}
+
+/// Resets the two balances if the rows exist, so that the sample can run again.
+async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
+    let client = pool.get().await?;
+    client
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+        )
+        .await?;
+    // With the types of its parameters, a statement takes one round trip; `execute` takes two.
+    client
+        .execute_typed(
+            "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)
+         ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
+            &[
+                (&3_i64, Type::INT8),
+                (&1000_i64, Type::INT8),
+                (&4_i64, Type::INT8),
+                (&250_i64, Type::INT8),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Moves `amount` from one account to the other, or refuses and changes nothing.
+pub async fn transfer_funds(
+    txn: &Client,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
+    if amount <= 0 {
+        return Err(TransferError::InvalidAmount { amount });
+    }
+    if from == to {
+        return Err(TransferError::SameAccount { account: from });
+    }
+    let balance: i64 = txn
+        .query_typed_opt(
+            "SELECT balance FROM accounts WHERE id = $1",
+            &[(&from, Type::INT8)],
+        )
+        .await?
+        .ok_or(TransferError::NoSuchAccount { account: from })?
+        .try_get("balance")?;
+    if balance < amount {
+        return Err(TransferError::InsufficientFunds {
+            account: from,
+            balance,
+            amount,
+        });
+    }
+    let add = async |account: i64, change: i64| {
+        let sql = "UPDATE accounts SET balance = balance + $1 WHERE id = $2";
+        txn.execute_typed(sql, &[(&change, Type::INT8), (&account, Type::INT8)])
+            .await
+    };
+    // Sent together, the two updates take one round trip.
+    let (_, deposited) = tokio::try_join!(add(from, -amount), add(to, amount))?;
+    if deposited == 0 {
+        return Err(TransferError::NoSuchAccount { account: to });
+    }
+    Ok(())
+}
+
+async fn print_balances(pool: &Pool) -> anyhow::Result<()> {
+    let client = pool.get().await?;
+    let rows = client
+        .query_typed(
+            "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
+            &[(&3_i64, Type::INT8), (&4_i64, Type::INT8)],
+        )
+        .await?;
+    let mut lines = String::from("Balances after transfer:");
+    for row in rows {
+        let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
+        lines += &format!("\n['{id}', '{balance}']");
+    }
+    println!("{lines}");
+    Ok(())
+}
+
+/// Why no money was moved.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]
+    InsufficientFunds {
+        account: i64,
+        balance: i64,
+        amount: i64,
+    },
+    #[error("there is no account {account}")]
+    NoSuchAccount { account: i64 },
+    #[error("the amount must be positive, and {amount} is not")]
+    InvalidAmount { amount: i64 },
+    #[error("account {account} cannot transfer to itself")]
+    SameAccount { account: i64 },
+    #[error("the transfer failed in the database")]
+    Database(#[from] tokio_postgres::Error),
+}
