@@ -1,7 +1,7 @@
-//! Many workers, few accounts: whatever happens, the books are right.
+//! Many workers transfer between few accounts; the books are right afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ const WORKERS: i64 = 8;
 const TRANSFERS: i64 = 2_000;
 const BALANCE: i64 = 20;
 
-/// What a worker was told of each transfer.
+/// The outcome that was reported for a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum Outcome {
     Done,
     Failed,
     Ambiguous,
@@ -31,7 +31,7 @@ fn open_accounts(world: &World) {
     world.execute(&format!("DELETE FROM accounts; INSERT INTO accounts VALUES (1, {BALANCE}), (2, {BALANCE}), (3, {BALANCE}), (4, {BALANCE})"));
 }
 
-/// Connects as long as it takes: the server may be starting up.
+/// Connects, again until the server has started.
 fn connect<D: Driver>(config: &Config) -> D {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -43,23 +43,23 @@ fn connect<D: Driver>(config: &Config) -> D {
     }
 }
 
-/// Takes transfers by their numbers until there are none, each of 1 from an account to its neighbour.
-fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Told)> {
+/// Takes the numbers of transfers until there are none left, and transfers 1 for each.
+fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Outcome)> {
     let mut driver: D = connect(config);
-    let mut told = Vec::new();
+    let mut outcomes = Vec::new();
     loop {
         let entry = next.fetch_add(1, Ordering::Relaxed);
         if entry >= TRANSFERS {
-            return told;
+            return outcomes;
         }
         let (from, to) = (entry * 7 % 4 + 1, (entry * 7 + entry / 4 % 3 + 1) % 4 + 1);
         let outcome = driver.transfer_with_entry(entry, from, to);
-        told.push((
+        outcomes.push((
             entry,
             match &outcome {
-                Ok(()) => Told::Done,
-                Err(TransactionError::AmbiguousCommit(_)) => Told::Ambiguous,
-                Err(_) => Told::Failed,
+                Ok(()) => Outcome::Done,
+                Err(TransactionError::AmbiguousCommit(_)) => Outcome::Ambiguous,
+                Err(_) => Outcome::Failed,
             },
         ));
         let refused = matches!(&outcome, Err(TransactionError::Operation(error)) if error.to_string().contains("not enough"));
@@ -69,11 +69,10 @@ fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Told)> {
     }
 }
 
-fn all_work<D: Driver>(config: &Config) -> BTreeMap<i64, Told> {
-    let next = AtomicI64::new(0);
+fn all_work<D: Driver>(config: &Config, next: &AtomicI64) -> BTreeMap<i64, Outcome> {
     thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
-            .map(|_| scope.spawn(|| work::<D>(config, &next)))
+            .map(|_| scope.spawn(|| work::<D>(config, next)))
             .collect();
         workers
             .into_iter()
@@ -82,36 +81,40 @@ fn all_work<D: Driver>(config: &Config) -> BTreeMap<i64, Told> {
     })
 }
 
-/// Done is in the ledger once, failed is not, ambiguous may be; no money was made or lost or borrowed.
-fn assert_right<D: Driver>(world: &World, told: &BTreeMap<i64, Told>) {
-    let count = |what: Told| told.values().filter(|told| **told == what).count();
+/// Done is in the ledger, failed is not, ambiguous may be; the balances agree with the ledger.
+fn assert_right<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>) {
+    let count = |what: Outcome| {
+        outcomes
+            .values()
+            .filter(|outcome| **outcome == what)
+            .count()
+    };
     let (done, failed, ambiguous) = (
-        count(Told::Done),
-        count(Told::Failed),
-        count(Told::Ambiguous),
+        count(Outcome::Done),
+        count(Outcome::Failed),
+        count(Outcome::Ambiguous),
     );
     println!(
         "{} on {:?}: {done} done, {failed} failed, {ambiguous} ambiguous",
         D::NAME,
         world.cluster.kind()
     );
-    assert_eq!(told.len() as i64, TRANSFERS);
+    assert_eq!(outcomes.len() as i64, TRANSFERS);
 
     let ledger: BTreeSet<i64> = world
         .read::<D>("SELECT entry AS value FROM ledger")
         .into_iter()
         .collect();
-    for (entry, told) in told {
-        match told {
-            Told::Done => assert!(ledger.contains(entry), "{entry} was reported done"),
-            Told::Failed => assert!(!ledger.contains(entry), "{entry} was reported failed"),
-            Told::Ambiguous => {}
+    for (entry, outcome) in outcomes {
+        match outcome {
+            Outcome::Done => assert!(ledger.contains(entry), "{entry} was reported done"),
+            Outcome::Failed => assert!(!ledger.contains(entry), "{entry} was reported failed"),
+            Outcome::Ambiguous => {}
         }
     }
     let balances = world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
     assert_eq!(balances.iter().sum::<i64>(), 4 * BALANCE, "{balances:?}");
     assert!(balances.iter().all(|balance| *balance >= 0), "{balances:?}");
-    // The ledger and the accounts tell the same story.
     let mut from_ledger = [BALANCE; 4];
     for entry in &ledger {
         from_ledger[(entry * 7 % 4) as usize] -= 1;
@@ -126,20 +129,28 @@ fn the_books_are_right_after_two_thousand_transfers<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
         open_accounts(&world);
-        let told = all_work::<D>(&world.config);
-        assert!(told.values().filter(|told| **told == Told::Done).count() > 1_000);
+        let outcomes = all_work::<D>(&world.config, &AtomicI64::new(0));
         assert!(
-            !told.values().any(|told| *told == Told::Ambiguous),
+            outcomes
+                .values()
+                .filter(|outcome| **outcome == Outcome::Done)
+                .count()
+                > 1_000
+        );
+        assert!(
+            !outcomes
+                .values()
+                .any(|outcome| *outcome == Outcome::Ambiguous),
             "nothing was lost"
         );
-        assert_right::<D>(&world, &told);
+        assert_right::<D>(&world, &outcomes);
     }
 }
 
-/// The same while connections are cut at random and the server is restarted once.
+/// As above, while connections are cut and the server is restarted once.
 fn the_books_are_right_under_faults<D: Driver>() {
     for kind in Kind::to_test_on().unwrap() {
-        // What matters here is how often a worker can connect, not over what.
+        // Workers connect faster without TLS.
         let security = match kind {
             Kind::Cockroach => Security::Good,
             Kind::Postgres => Security::NoTls,
@@ -147,40 +158,42 @@ fn the_books_are_right_under_faults<D: Driver>() {
         let cluster = Cluster::start_as(kind, security).unwrap();
         let world = World::on(&cluster);
         open_accounts(&world);
-        let finished = AtomicBool::new(false);
-        let told = thread::scope(|scope| {
-            scope.spawn(|| cause_faults(&world, &finished));
-            let _finish = Finish(&finished);
-            all_work::<D>(&world.relayed)
+        let next = AtomicI64::new(0);
+        let outcomes = thread::scope(|scope| {
+            scope.spawn(|| cause_faults(&world, &next));
+            let _end_of_faults = EndOfFaults(&next);
+            all_work::<D>(&world.relayed, &next)
         });
-        // A commit whose answer was cut off may still be under way.
+        // A commit may still be in progress after its connection was cut.
         thread::sleep(Duration::from_secs(1));
-        assert_right::<D>(&world, &told);
+        assert_right::<D>(&world, &outcomes);
     }
 }
 
-/// Ends the faults, also when a worker panics.
-struct Finish<'a>(&'a AtomicBool);
+/// Ends the faults, also if a worker panics.
+struct EndOfFaults<'a>(&'a AtomicI64);
 
-impl Drop for Finish<'_> {
+impl Drop for EndOfFaults<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(TRANSFERS, Ordering::Relaxed);
     }
 }
 
-fn cause_faults(world: &World, finished: &AtomicBool) {
-    for round in 1_u64.. {
-        if finished.load(Ordering::Relaxed) {
-            break;
+/// Causes a fault after every 25 transfers. The faults follow the progress, so that a driver which
+/// takes long to connect gets to the end as well.
+fn cause_faults(world: &World, next: &AtomicI64) {
+    for (fault, transfer) in (0..TRANSFERS).step_by(25).enumerate() {
+        while next.load(Ordering::Relaxed) < transfer {
+            thread::sleep(Duration::from_millis(1));
         }
-        match round % 4 {
+        let fault = fault as u64;
+        match fault % 4 {
             0 => world.relay.cut_all(),
-            1 => world.relay.cut(Cut::BeforeTurn(round * 5 % 23 + 1)),
-            _ => world.relay.cut(Cut::BeforeAnswer(round * 7 % 31 + 1)),
+            1 => world.relay.cut(Cut::BeforeTurn(fault * 5 % 23 + 1)),
+            _ => world.relay.cut(Cut::BeforeAnswer(fault * 7 % 31 + 1)),
         }
-        if round == 8 {
+        if fault == 8 {
             world.cluster.restart().unwrap();
         }
-        thread::sleep(Duration::from_millis(100 + round * 37 % 200));
     }
 }

@@ -1,6 +1,7 @@
 //! One suite for all drivers, samples and documents. It shares its servers.
 
 mod bank;
+mod cancellation;
 mod connecting;
 mod dependencies;
 mod documents;

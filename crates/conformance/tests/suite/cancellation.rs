@@ -1,0 +1,160 @@
+//! A caller may drop the future of an asynchronous `run_transaction` at any await point.
+
+use std::time::{Duration, Instant};
+
+use crdb_conformance::{Driver, SeaOrm, TokioPostgres};
+use crdb_local_cluster::{Hold, Kind};
+use sea_orm::{ConnectionTrait, DbErr};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::world::{World, clusters, create_raise};
+
+/// A driver whose `run_transaction` is a future.
+trait Asynchronous: Driver {
+    fn runtime(&self) -> &Runtime;
+
+    /// Starts a transaction that inserts entry 1 in its second run, and in its first run fails with
+    /// this message, if there is one.
+    fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()>;
+
+    /// Inserts an entry with a plain statement.
+    fn insert(&self, entry: u64);
+}
+
+/// The statement of one run.
+fn statement(run: u32, first_failure: Option<&str>) -> String {
+    match first_failure {
+        Some(message) if run == 1 => format!("SELECT raise('40001', '{message}')"),
+        _ => "INSERT INTO ledger VALUES (1)".to_owned(),
+    }
+}
+
+impl Asynchronous for SeaOrm {
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()> {
+        let db = self.db.clone();
+        self.runtime.spawn(async move {
+            let mut run = 0;
+            let op = async |txn: &sea_orm::DatabaseTransaction| {
+                run += 1;
+                txn.execute_unprepared(&statement(run, first_failure))
+                    .await?;
+                Ok::<_, DbErr>(())
+            };
+            crdb_sea_orm::run_transaction(&db, op).await.unwrap();
+        })
+    }
+
+    fn insert(&self, entry: u64) {
+        let sql = format!("INSERT INTO ledger VALUES ({entry})");
+        let insert = self.db.execute_unprepared(&sql);
+        self.runtime.block_on(insert).unwrap();
+    }
+}
+
+impl Asynchronous for TokioPostgres {
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()> {
+        let pool = self.pool.clone();
+        self.runtime.spawn(async move {
+            let mut run = 0;
+            let op = async |txn: &tokio_postgres::Client| {
+                run += 1;
+                txn.batch_execute(&statement(run, first_failure)).await
+            };
+            crdb_tokio_postgres::run_transaction(&pool, op)
+                .await
+                .unwrap();
+        })
+    }
+
+    fn insert(&self, entry: u64) {
+        let sql = format!("INSERT INTO ledger VALUES ({entry})");
+        self.runtime.block_on(async {
+            let client = self.pool.get().await.unwrap();
+            client.batch_execute(&sql).await.unwrap();
+        });
+    }
+}
+
+/// Drops the future while each of its messages, and each of the answers, is under way.
+fn no_later_write_is_lost<D: Asynchronous>() {
+    for cluster in clusters() {
+        let failures = match cluster.kind() {
+            Kind::Postgres => vec![
+                None,
+                Some("restart transaction: forced"),
+                Some("could not serialize access"),
+            ],
+            Kind::Cockroach => vec![None],
+        };
+        for first_failure in failures {
+            for hold in [Hold::Turn, Hold::Answer] {
+                let mut dropped = 0;
+                for turn in 1.. {
+                    if !one_future_is_dropped::<D>(cluster, first_failure, hold(turn)) {
+                        break;
+                    }
+                    dropped += 1;
+                }
+                assert!(dropped >= 3, "{dropped} await points, {first_failure:?}");
+            }
+        }
+    }
+}
+
+/// Returns false if the transaction ended before the relay held anything back.
+fn one_future_is_dropped<D: Asynchronous>(
+    cluster: &crdb_local_cluster::Cluster,
+    first_failure: Option<&'static str>,
+    hold: Hold,
+) -> bool {
+    let world = World::on(cluster);
+    if cluster.kind() == Kind::Postgres {
+        create_raise(&world);
+    }
+    let driver = D::connect(&world.relayed).unwrap();
+    world.relay.hold(hold);
+    let transaction = driver.spawn_transaction(first_failure);
+    let held = world.relay.wait_until_holding(Duration::from_secs(1));
+    transaction.abort();
+    let ended = driver.runtime().block_on(transaction);
+    world.relay.release();
+    if !held {
+        ended.expect("the transaction is done");
+        return false;
+    }
+
+    for entry in [11, 12] {
+        driver.insert(entry);
+    }
+    let entries = world.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
+    assert_eq!(entries.len(), 2, "{} {first_failure:?}, {hold:?}", D::NAME);
+    if cluster.kind() == Kind::Postgres {
+        let open = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while world.execute(open) != "0" {
+            assert!(Instant::now() < deadline, "{first_failure:?}, {hold:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    true
+}
+
+#[test]
+fn no_write_is_lost_after_a_future_of_sea_orm_is_dropped() {
+    no_later_write_is_lost::<SeaOrm>();
+}
+
+#[test]
+fn no_write_is_lost_after_a_future_of_tokio_postgres_is_dropped() {
+    no_later_write_is_lost::<TokioPostgres>();
+}
