@@ -204,6 +204,18 @@ impl Cluster {
         }
     }
 
+    /// Stops the server and waits until it has ended. Its connections are closed; its files stay,
+    /// and [`Cluster::restart`] starts it again.
+    ///
+    /// Stopping a stopped server does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the server cannot be told to stop.
+    pub fn stop(&self) -> Result<()> {
+        self.lock_process().stop()
+    }
+
     /// Stops the server, if it runs, and starts it again on the same port with the same data.
     ///
     /// # Errors
