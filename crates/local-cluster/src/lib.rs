@@ -59,4 +59,4 @@ pub use certificates::{Authority, Validity};
 pub use cluster::Cluster;
 pub use fault::Fault;
 pub use kind::Kind;
-pub use relay::{Cut, Relay};
+pub use relay::{Cut, Hold, Relay};
