@@ -5,14 +5,14 @@ use std::process::{Child, Command, Stdio};
 
 use crdb_conformance::sample::{SAMPLES, run};
 use crdb_connection::Config;
-use crdb_local_cluster::{Authority, Cluster, Kind, Relay, Security};
+use crdb_local_cluster::{Authority, Cluster, Fault, Kind, Relay};
 use tokio::runtime::Builder;
 
 fn clusters() -> impl Iterator<Item = Cluster> {
-    let kinds = Kind::to_test_on().unwrap();
+    let kinds = Kind::available().unwrap();
     kinds
         .into_iter()
-        .map(|kind| Cluster::start_as(kind, Security::Good).unwrap())
+        .map(|kind| Cluster::start_as(kind).unwrap())
 }
 
 fn assert_connect(variables: &[(&str, &str)]) {
@@ -195,7 +195,7 @@ fn without_sslrootcert_the_one_in_the_home_directory_counts_as_in_libpq() {
 
 #[test]
 fn a_unix_socket_will_do() {
-    let cluster = Cluster::start_as(Kind::Postgres, Security::NoTls).unwrap();
+    let cluster = Cluster::start_with_fault(Fault::NoTls).unwrap();
     let directory = cluster.directory().to_string_lossy().replace('/', "%2F");
     let port = cluster.port();
     assert_connect(&[(

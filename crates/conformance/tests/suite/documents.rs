@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::page::root;
 use crate::page::{blocks, read};
 use crdb_conformance::sample;
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 
 const PAGES: [&str; 4] = [
     "README.md",
@@ -59,7 +59,7 @@ fn every_listing_is_in_the_file_that_is_named_before_it() {
 
 #[test]
 fn every_output_that_is_promised_is_what_the_sample_prints() {
-    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut promised = BTreeSet::new();
     for page in PAGES {

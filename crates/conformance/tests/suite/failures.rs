@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crdb_conformance::sample::{Ended, SAMPLES, assert_url_refused, run};
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Fault, Kind};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
@@ -51,30 +51,30 @@ fn servers_with_wrong_certificates_or_none() {
     let directory = tempfile::tempdir().unwrap();
     let cases = [
         (
-            Security::NoTls,
+            Fault::NoTls,
             "the server does not offer TLS\n\
              sslmode=verify-full asks for TLS. If this is the right server, switch TLS on there; \
              sslmode=disable would send everything in clear text.",
         ),
         (
-            Security::UnknownAuthority,
+            Fault::UnknownAuthority,
             "the server's certificate is from an authority that is not trusted\n\
              Download your cluster's ca.crt and name its place with sslrootcert. If you did, it belongs to \
              another cluster.",
         ),
         (
-            Security::Expired,
+            Fault::Expired,
             "the server's certificate has expired\n\
              Renew the server's certificate, and check this machine's clock.",
         ),
         (
-            Security::OtherName,
+            Fault::OtherName,
             "the server's certificate is for another name: elsewhere.example\n\
              Connect by a name that the certificate bears.",
         ),
     ];
-    for (security, message) in cases {
-        let cluster = Cluster::start_as(Kind::Postgres, security).unwrap();
+    for (fault, message) in cases {
+        let cluster = Cluster::start_with_fault(fault).unwrap();
         let root = cluster.root_certificate();
         let port = cluster.port();
         let url = format!(
@@ -89,8 +89,8 @@ fn servers_with_wrong_certificates_or_none() {
 #[test]
 fn a_server_that_lets_nobody_in_like_this() {
     let directory = tempfile::tempdir().unwrap();
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let (url, host) = (cluster.url(), format!("localhost:{}", cluster.port()));
         assert_url_refused(
             directory.path(),
@@ -130,7 +130,7 @@ fn a_server_that_lets_nobody_in_like_this() {
 #[test]
 fn a_password_that_was_hashed_more_often_than_the_postgres_crate_takes() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let verifier = scram_verifier("pass word", 119_680);
     cluster
         .execute(&format!("CREATE ROLE often LOGIN PASSWORD '{verifier}'"))

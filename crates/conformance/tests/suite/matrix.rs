@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use crdb_conformance::sample;
-use crdb_local_cluster::{Authority, Cluster, Kind, Security};
+use crdb_local_cluster::{Authority, Cluster, Fault, Kind};
 use tempfile::TempDir;
 
 const SSLMODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
@@ -54,32 +54,35 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         .unwrap()
         .write(&directory.path().join("wrong.crt"))
         .unwrap();
-    let mut servers = Vec::new();
-    let securities = [
-        Security::Good,
-        Security::Expired,
-        Security::OtherName,
-        Security::UnknownAuthority,
-        Security::NoTls,
-        Security::ClientCertificate,
+    let mut servers = vec![Server {
+        name: "PostgreSQL".into(),
+        cluster: Cluster::start_as(Kind::Postgres).unwrap(),
+        shows_client_certificate: false,
+    }];
+    let faults = [
+        Fault::Expired,
+        Fault::OtherName,
+        Fault::UnknownAuthority,
+        Fault::NoTls,
+        Fault::ClientCertificate,
     ];
-    for security in securities {
-        let cluster = Cluster::start_as(Kind::Postgres, security).unwrap();
-        let name = format!("{security:?}");
+    for fault in faults {
+        let cluster = Cluster::start_with_fault(fault).unwrap();
+        let name = format!("{fault:?}");
         servers.push(Server {
             name,
             cluster,
             shows_client_certificate: false,
         });
     }
-    let cluster = Cluster::start_as(Kind::Postgres, Security::ClientCertificate).unwrap();
+    let cluster = Cluster::start_with_fault(Fault::ClientCertificate).unwrap();
     servers.push(Server {
         name: "ClientCertificate, shown".into(),
         cluster,
         shows_client_certificate: true,
     });
-    if Kind::to_test_on().unwrap().contains(&Kind::Cockroach) {
-        let cluster = Cluster::start_as(Kind::Cockroach, Security::Good).unwrap();
+    if Kind::available().unwrap().contains(&Kind::Cockroach) {
+        let cluster = Cluster::start_as(Kind::Cockroach).unwrap();
         servers.push(Server {
             name: "CockroachDB".into(),
             cluster,

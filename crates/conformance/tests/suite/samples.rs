@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crdb_conformance::sample::{Ended, run};
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 
 /// The six, in the order of the README.
 const SAMPLES: [&str; 6] = [
@@ -27,8 +27,8 @@ fn lines_of(sample: &str) -> &'static str {
 }
 
 static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
-    let start = |kind| Cluster::start_as(kind, Security::Good).unwrap();
-    Mutex::new(Kind::to_test_on().unwrap().into_iter().map(start).collect())
+    let start = |kind| Cluster::start_as(kind).unwrap();
+    Mutex::new(Kind::available().unwrap().into_iter().map(start).collect())
 });
 
 /// For one test at a time: on PostgreSQL two CREATE TABLE IF NOT EXISTS at once get into each other's way.

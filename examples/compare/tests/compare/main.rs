@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crdb_compare::cost;
 use crdb_conformance::sample::{example, run};
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -27,8 +27,7 @@ const SCHEMAS: &str = "SELECT 'schemas: ' || count(*)::TEXT FROM information_sch
 
 static QUICK: LazyLock<Quick> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
-    let cluster =
-        Cluster::start_as(*Kind::to_test_on().unwrap().last().unwrap(), Security::Good).unwrap();
+    let cluster = Cluster::start_as(*Kind::available().unwrap().last().unwrap()).unwrap();
     let mut compare = compare(directory.path(), &cluster.url());
     let output = compare
         .args(["--quick", "--json", "figures.json"])
@@ -162,8 +161,8 @@ fn started(cluster: &Cluster, directory: &Path) -> Child {
 #[test]
 fn ctrl_c_drops_the_schema() {
     let directory = tempfile::tempdir().unwrap();
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let child = started(&cluster, directory.path());
         kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
         let (status, stderr) = wait_for(child);
@@ -175,7 +174,7 @@ fn ctrl_c_drops_the_schema() {
 #[test]
 fn a_server_that_goes_away_is_told_in_one_message() {
     let directory = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let child = started(&cluster, directory.path());
     drop(cluster);
     let (status, stderr) = wait_for(child);
