@@ -69,7 +69,8 @@ impl Asynchronous for TokioPostgres {
             let mut run = 0;
             let op = async move |txn: &tokio_postgres::Client| {
                 run += 1;
-                txn.batch_execute(&statement(run, first_failure.as_deref())).await
+                txn.batch_execute(&statement(run, first_failure.as_deref()))
+                    .await
             };
             crdb_tokio_postgres::run_transaction(&pool, op)
                 .await
