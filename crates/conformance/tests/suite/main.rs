@@ -5,6 +5,7 @@ mod cancellation;
 mod connecting;
 mod dependencies;
 mod documents;
+mod failover;
 mod failures;
 mod matrix;
 mod outcomes;
