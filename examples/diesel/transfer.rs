@@ -2,9 +2,7 @@
 //!
 //! Creates the table `accounts` where it is not there yet, and writes its rows 3 and 4.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_diesel::{connect, run_transaction};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -24,11 +22,7 @@ struct Account {
     balance: i64,
 }
 
-fn main() -> ExitCode {
-    exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let mut conn = connect(&config)?;
 

@@ -2,18 +2,12 @@
 //!
 //! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_postgres::connect;
 use postgres::Client;
 use postgres::types::Type;
 
-fn main() -> ExitCode {
-    exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let mut client = connect(&config)?;
 

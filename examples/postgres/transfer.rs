@@ -2,17 +2,11 @@
 //!
 //! Creates the table `accounts` where it is not there yet, and writes its rows 3 and 4.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_postgres::{Txn, connect, run_transaction};
 use postgres::types::Type;
 
-fn main() -> ExitCode {
-    exit(run())
-}
-
-fn run() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let mut client = connect(&config)?;
 

@@ -2,9 +2,7 @@
 //!
 //! Creates the table `accounts` where it is not there yet, and writes its rows 1 and 2.
 
-use std::process::ExitCode;
-
-use crdb_connection::{Config, exit};
+use crdb_connection::Config;
 use crdb_sea_orm::connect;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -30,11 +28,7 @@ pub mod account {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    exit(run().await)
-}
-
-async fn run() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<()> {
     let config = Config::from_env()?;
     let db = connect(&config).await?;
 
