@@ -23,7 +23,13 @@ fn main() -> ExitCode {
         eprintln!("Stopped.");
         return ExitCode::from(130);
     }
-    crdb_connection::exit(result)
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run(options: &Options) -> Result<()> {

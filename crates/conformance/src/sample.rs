@@ -72,23 +72,38 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// One sample of each driver.
-pub const SAMPLES: [&str; 3] = ["postgres-basic", "diesel-basic", "sea-orm-basic"];
+pub const SAMPLES: [&str; 4] = [
+    "postgres-basic",
+    "tokio-postgres-basic",
+    "diesel-basic",
+    "sea-orm-basic",
+];
 
-/// Runs the three and compares all that they say.
+/// Runs one sample of each driver and compares how its message begins. anyhow adds the causes to it.
 pub fn assert_refused(directory: &Path, variables: &[(&str, &str)], message: &str) {
     for sample in SAMPLES {
-        let stderr = format!("Error: {message}\n");
-        let expected = Ended {
-            status: Some(1),
-            stdout: String::new(),
-            stderr,
-        };
-        assert_eq!(
-            run(sample, directory, variables),
-            expected,
-            "{sample} with {variables:?}"
+        assert_failed(
+            &run(sample, directory, variables),
+            message,
+            &format!("{sample} with {variables:?}"),
         );
     }
+}
+
+/// Asserts that a sample ended with status 1, an empty standard output and this message.
+pub fn assert_failed(ended: &Ended, message: &str, name: &str) {
+    let expected = format!("Error: {message}\n");
+    let begins = ended.stderr.starts_with(&expected);
+    assert!(
+        begins,
+        "{name}: expected {expected:?}, got {:?}",
+        ended.stderr
+    );
+    assert_eq!(
+        (ended.status, ended.stdout.as_str()),
+        (Some(1), ""),
+        "{name}"
+    );
 }
 
 /// As [`assert_refused`], with this connection string.

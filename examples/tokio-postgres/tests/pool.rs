@@ -57,9 +57,7 @@ async fn a_connection_that_the_server_has_closed_is_not_handed_out_again() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let pool = pool(&cluster).await;
     cluster
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'demo'",
-        )
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'demo'")
         .unwrap();
     // The driver notices the end of the connection when its task runs.
     tokio::time::sleep(Duration::from_millis(200)).await;
