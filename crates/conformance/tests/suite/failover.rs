@@ -111,6 +111,7 @@ fn workers_go_on_with_the_second_server<D: Driver>() {
             Err(TransactionError::AmbiguousCommit(_)) => lost += 1,
             Err(error) => {
                 assert!(!found, "{entry} was reported as not committed: {error}");
+                println!("{entry}: {error}");
                 lost += 1;
             }
         }
