@@ -38,11 +38,21 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
         .acquire_timeout(limit.min(Duration::from_secs(365 * 24 * 60 * 60)));
 
     // The pool retries a refused connection, or a server with too many, and hides the reason until its
-    // time limit. One plain connection finds it, if the pool is not connected soon.
+    // time limit. If the pool is not connected soon, one plain connection finds the reason.
+    let pause = Duration::from_millis(500);
     let reason = async {
-        sleep(Duration::from_millis(500)).await;
-        options.connect().await?.close().await?;
-        std::future::pending::<Result<_, Error>>().await
+        sleep(pause).await;
+        match options.connect().await {
+            Ok(connection) => {
+                let _ = connection.close().await;
+                std::future::pending().await
+            }
+            // The pool may have taken the last free connection.
+            Err(error) => {
+                sleep(pause).await;
+                Err(error)
+            }
+        }
     };
     let connected = timeout(limit, async {
         tokio::select! {

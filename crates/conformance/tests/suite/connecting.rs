@@ -267,7 +267,7 @@ fn connecting_costs_at_most_two_round_trips_more_than_psql() {
         if cluster.kind() == Kind::Postgres {
             assert_eq!(
                 [psql, postgres, diesel, sea_orm],
-                [6, 6, 8, 8],
+                [6, 6, 8, 6],
                 "the figures in the documentation"
             );
         }

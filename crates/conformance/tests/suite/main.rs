@@ -15,5 +15,6 @@ mod paste;
 mod retries;
 mod round_trips;
 mod samples;
+mod servers;
 mod settings;
 mod world;
