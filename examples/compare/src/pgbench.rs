@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use crdb_connection::{Config, RootCert};
 
 use crate::figures::{Measured, OneWorker, RoundTrips};
@@ -50,7 +50,7 @@ impl Pgbench {
             let mut counter = Counter::start(&relayed.relay);
             let mut count = |transfers: &str| -> Result<u64> {
                 run(&relayed.config, &["-t", transfers])?;
-                Ok(counter.next())
+                Ok(counter.count())
             };
             // Both runs connect; the longer one makes ten transfers more.
             let (one, eleven) = (count("1")?, count("11")?);
@@ -70,6 +70,7 @@ impl Pgbench {
         self.attempt(|pgbench| {
             let seconds = length.as_secs_f64().ceil().to_string();
             let (connect_ms, turn) = run(&pgbench.config, &["-T", &seconds])?;
+            ensure!(turn.transfers() > 0, "too few transfers in {seconds} s");
             pgbench.connects_ms.push(connect_ms);
             pgbench.turns.push(turn);
             Ok(())
@@ -137,19 +138,35 @@ fn run(config: &Config, limit: &[&str]) -> Result<(f64, Turn)> {
     ))
 }
 
-/// Reads pgbench's log: the third field of a line is the transaction's time in microseconds.
+/// Reads the latencies from pgbench's log. The times in the log are too short on a busy machine: pgbench
+/// does not look at the clock again if an answer is already there. But it does at the start of each
+/// transaction, so the latency is the time from one start to the next.
 fn latencies_us(directory: &Path) -> Result<Vec<u64>> {
     let mut latencies = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with("times.") {
-            for line in fs::read_to_string(entry.path())?.lines() {
-                let time = line.split(' ').nth(2).and_then(|time| time.parse().ok());
-                latencies.push(time.context("a line of the log has no time")?);
-            }
+            let log = fs::read_to_string(entry.path())?;
+            let starts: Option<Vec<u64>> = log.lines().map(start_us).collect();
+            let starts = starts.context("a line of the log has no time")?;
+            latencies.extend(
+                starts
+                    .windows(2)
+                    .map(|pair| pair[1].saturating_sub(pair[0])),
+            );
         }
     }
     Ok(latencies)
+}
+
+/// Returns when a transaction began. Its line in the log is `client_id transaction_no time script_no
+/// time_epoch time_us`: the microseconds that it took, and when it ended.
+fn start_us(line: &str) -> Option<u64> {
+    let fields: Option<Vec<u64>> = line.split(' ').take(6).map(|n| n.parse().ok()).collect();
+    let [_, _, took_us, _, end_s, end_us] = fields?[..] else {
+        return None;
+    };
+    (end_s * 1_000_000 + end_us).checked_sub(took_us)
 }
 
 /// Returns the settings as libpq's environment variables.

@@ -23,15 +23,15 @@ pub fn of_transfer<T: Transfer>(
 ) -> Result<RoundTrips> {
     let mut counter = Counter::start(&relayed.relay);
     let mut connection = connect(&relayed.config)?;
-    let connect = counter.next();
+    let connect = counter.count();
     connection.transfer(11, 12)?;
-    let transfer_first = counter.next();
+    let transfer_first = counter.count();
     connection.transfer(12, 11)?;
     Ok(RoundTrips {
         connect: Some(connect),
         basic: None,
         transfer_first: Some(transfer_first),
-        transfer_steady: counter.next(),
+        transfer_steady: counter.count(),
         transfer_retried_once: None,
     })
 }
@@ -45,13 +45,13 @@ pub fn of_transfer<T: Transfer>(
 pub fn of_driver<D: Driver>(relayed: &Relayed) -> Result<RoundTrips> {
     let mut counter = Counter::start(&relayed.relay);
     let mut driver = D::connect(&relayed.config)?;
-    let connect = counter.next();
+    let connect = counter.count();
     driver.basic().map_err(|error| anyhow!(error))?;
-    let basic = counter.next();
+    let basic = counter.count();
     driver.transfer(11, 12, 1)?;
-    let transfer_first = counter.next();
+    let transfer_first = counter.count();
     driver.transfer(12, 11, 1)?;
-    let transfer_steady = counter.next();
+    let transfer_steady = counter.count();
     let transfer_retried_once = retried_once(&mut driver, relayed, &mut counter)?;
     Ok(RoundTrips {
         connect: Some(connect),
@@ -76,7 +76,7 @@ fn retried_once<D: Driver>(
     read_once.map_err(|error| anyhow!(error))?;
     let mut other = crdb_postgres::connect(&relayed.direct)?;
     let mut conflict = Ok(());
-    counter.next();
+    counter.count();
     let runs = driver.transfer_after(
         &mut |run, txn| {
             if run == 1 {
@@ -92,7 +92,7 @@ fn retried_once<D: Driver>(
         12,
         1,
     )?;
-    let count = counter.next();
+    let count = counter.count();
     conflict.map_err(|error| anyhow!(error))?;
     driver.transfer(12, 11, 1)?;
     if runs != 2 {
@@ -102,7 +102,7 @@ fn retried_once<D: Driver>(
     Ok(count - 1)
 }
 
-/// Counts round trips from one call of [`Counter::next`] to the next.
+/// Counts round trips from one call of [`Counter::count`] to the next.
 pub struct Counter<'a> {
     relay: &'a Relay,
     mark: u64,
@@ -112,12 +112,12 @@ impl Counter<'_> {
     /// Starts to count.
     pub fn start(relay: &Relay) -> Counter<'_> {
         let mut counter = Counter { relay, mark: 0 };
-        counter.next();
+        counter.count();
         counter
     }
 
     /// Waits until the wire is quiet and returns the round trips since the last call.
-    pub fn next(&mut self) -> u64 {
+    pub fn count(&mut self) -> u64 {
         // A connection may still be closing, and a pool pings a returned connection in the background.
         let mut now = self.relay.round_trips();
         loop {

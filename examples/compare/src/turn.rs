@@ -84,6 +84,11 @@ impl Turn {
         Ok(())
     }
 
+    /// Returns the number of transfers.
+    pub fn transfers(&self) -> u64 {
+        self.latencies_us.len()
+    }
+
     /// Returns the latency that this share of the transfers does not exceed.
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
         self.latencies_us.value_at_quantile(quantile) as f64 / 1000.0
@@ -96,12 +101,12 @@ impl Turn {
 
     /// Returns the throughput.
     pub fn per_second(&self) -> f64 {
-        self.latencies_us.len() as f64 / self.elapsed.as_secs_f64()
+        self.transfers() as f64 / self.elapsed.as_secs_f64()
     }
 
     /// Returns the number of retries divided by the number of transfers.
     pub fn retries_per_transfer(&self) -> f64 {
-        let transfers = self.latencies_us.len();
+        let transfers = self.transfers();
         (self.runs - transfers) as f64 / transfers.max(1) as f64
     }
 }

@@ -84,12 +84,22 @@ fn the_verdict_names_the_fastest_and_the_slowest_driver() {
         [
             "At 50 ms distance a transfer takes 201 ms with tokio-postgres (4 round trips: 200 of the 201 ms) \
              and 402 ms with sea-orm (8 round trips: 400 of the 402 ms); as one statement, 50.2 ms.",
-            "With one worker on this machine, the median transfer takes 1 ms with postgres and 2 ms with \
-             sea-orm; pgbench takes 0.50 ms.",
-            "With 8 workers on four accounts, the transfers per second are 1000 with diesel (0.25 retries per \
-             transfer, p99 20 ms) and 500 with sea-orm (0.25 retries per transfer, p99 40 ms). The balances \
+            "With one worker on this machine, the median transfer takes 1 ms with postgres or diesel and \
+             2 ms with sea-orm; pgbench takes 0.50 ms.",
+            "With 8 workers on four accounts, the transfers per second are 1000 with postgres or diesel (0.25 \
+             retries per transfer, p99 20 ms) and 500 with sea-orm (0.25 retries per transfer, p99 40 ms). The balances \
              added up afterwards.",
         ]
+    );
+}
+
+#[test]
+fn drivers_with_the_same_figures_are_named_together() {
+    let mut alike = four_drivers();
+    alike.retain(|one| ["postgres", "diesel"].contains(&one.name.as_str()));
+    assert_eq!(
+        verdict(&figures(alike))[0],
+        "At 50 ms distance a transfer takes 251 ms with postgres or diesel (5 round trips: 250 of the 251 ms)."
     );
 }
 
