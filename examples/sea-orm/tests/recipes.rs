@@ -46,6 +46,15 @@ async fn transfer_once(
     }
 }
 
+/// Retries three times at most.
+async fn transfer_with_three_retries(
+    db: &DatabaseConnection,
+) -> Result<(), TransactionError<TransferError>> {
+    let pauses = default_pauses().take(3);
+    let op = async move |txn: &DatabaseTransaction| transfer_funds(txn, 3, 4, 100).await;
+    run_transaction_with(pauses, db, op).await
+}
+
 /// Connects a pool of up to 16 connections.
 async fn create_pool(config: &Config) -> Result<DatabaseConnection, ConnectError> {
     // `connect` finds a server and resolves TLS; its pool has one connection.
@@ -100,7 +109,7 @@ async fn create_accounts(cluster: &Cluster) -> DatabaseConnection {
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         "CREATE TABLE requests (id INT8 PRIMARY KEY)",
-        "INSERT INTO accounts VALUES (1, 100), (2, 100)",
+        "INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100), (4, 0)",
     ] {
         db.execute_unprepared(sql).await.unwrap();
     }
@@ -138,7 +147,7 @@ async fn a_request_is_carried_out_once() {
             let op = async |txn: &DatabaseTransaction| transfer_once(txn, request, 1, 2, 10).await;
             run_transaction(&db, op).await.unwrap();
         }
-        assert_eq!(balances(&db).await, [80, 120]);
+        assert_eq!(balances(&db).await, [80, 120, 100, 0]);
     }
 }
 
@@ -146,10 +155,8 @@ async fn a_request_is_carried_out_once() {
 async fn pauses_limit_the_retries() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
-        let op = async |txn: &DatabaseTransaction| transfer_funds(txn, 1, 2, 10).await;
-        let pauses = default_pauses().take(3);
-        run_transaction_with(pauses, &db, op).await.unwrap();
-        assert_eq!(balances(&db).await, [90, 110]);
+        transfer_with_three_retries(&db).await.unwrap();
+        assert_eq!(balances(&db).await, [100, 100, 0, 100]);
     }
 }
 
@@ -171,7 +178,7 @@ async fn a_pool_serves_more_requests_than_it_has_connections() {
         for request in requests {
             request.await.unwrap().unwrap();
         }
-        assert_eq!(balances(&db).await, [50, 150]);
+        assert_eq!(balances(&db).await, [50, 150, 100, 0]);
         let opened = pool.get_postgres_connection_pool().size();
         assert!((2..=16).contains(&opened), "{opened}");
     }
@@ -181,7 +188,7 @@ async fn a_pool_serves_more_requests_than_it_has_connections() {
 async fn one_statement_transfers_or_changes_nothing_in_two_round_trips() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
-        for (from, to, amount) in [(1, 2, 101), (1, 3, 10), (3, 1, 10), (1, 1, 10), (1, 2, -10)] {
+        for (from, to, amount) in [(1, 2, 101), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
             let moved = transfer_in_one_statement(&db, from, to, amount).await;
             assert!(!moved.unwrap());
         }
@@ -203,6 +210,6 @@ async fn one_statement_transfers_or_changes_nothing_in_two_round_trips() {
             costs.push(relay.round_trips() - before);
         }
         assert_eq!(costs[1], 2, "{costs:?}");
-        assert_eq!(balances(&db).await, [40, 160]);
+        assert_eq!(balances(&db).await, [40, 160, 100, 0]);
     }
 }

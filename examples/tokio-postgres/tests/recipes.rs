@@ -40,6 +40,13 @@ async fn transfer_once(
     }
 }
 
+/// Retries three times at most.
+async fn transfer_with_three_retries(pool: &Pool) -> Result<(), TransactionError<TransferError>> {
+    let pauses = default_pauses().take(3);
+    let op = async move |txn: &Client| transfer_funds(txn, 3, 4, 100).await;
+    run_transaction_with(pauses, pool, op).await
+}
+
 /// What all requests share. A clone refers to the same pool.
 #[derive(Clone)]
 struct Service {
@@ -95,7 +102,7 @@ async fn create_accounts(cluster: &Cluster) -> Pool {
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         "CREATE TABLE requests (id INT8 PRIMARY KEY)",
-        "INSERT INTO accounts VALUES (1, 100), (2, 100)",
+        "INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100), (4, 0)",
     ] {
         client.batch_execute(sql).await.unwrap();
     }
@@ -118,7 +125,7 @@ async fn a_request_is_carried_out_once() {
             let op = async move |txn: &Client| transfer_once(txn, request, 1, 2, 10).await;
             run_transaction(&pool, op).await.unwrap();
         }
-        assert_eq!(balances(&pool).await, [80, 120]);
+        assert_eq!(balances(&pool).await, [80, 120, 100, 0]);
     }
 }
 
@@ -126,10 +133,8 @@ async fn a_request_is_carried_out_once() {
 async fn pauses_limit_the_retries() {
     for cluster in clusters() {
         let pool = create_accounts(&cluster).await;
-        let op = async |txn: &Client| transfer_funds(txn, 1, 2, 10).await;
-        let pauses = default_pauses().take(3);
-        run_transaction_with(pauses, &pool, op).await.unwrap();
-        assert_eq!(balances(&pool).await, [90, 110]);
+        transfer_with_three_retries(&pool).await.unwrap();
+        assert_eq!(balances(&pool).await, [100, 100, 0, 100]);
     }
 }
 
@@ -147,7 +152,7 @@ async fn a_service_answers_more_requests_than_it_has_connections() {
         for request in requests {
             assert_eq!(request.await.unwrap(), "transferred");
         }
-        assert_eq!(balances(&service.pool).await, [50, 150]);
+        assert_eq!(balances(&service.pool).await, [50, 150, 100, 0]);
         let refused = service.transfer(1, 2, 60).await;
         assert_eq!(refused, "refused: the account holds 50");
         let refused = service.transfer(1, 2, 0).await;
@@ -160,7 +165,7 @@ async fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
     for cluster in clusters() {
         let pool = create_accounts(&cluster).await;
         let client = pool.get().await.unwrap();
-        for (from, to, amount) in [(1, 2, 101), (1, 3, 10), (3, 1, 10), (1, 1, 10), (1, 2, -10)] {
+        for (from, to, amount) in [(1, 2, 101), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
             let moved = transfer_in_one_statement(&client, from, to, amount).await;
             assert!(!moved.unwrap());
         }
@@ -172,6 +177,6 @@ async fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
         let before = relay.round_trips();
         assert!(transfer_in_one_statement(&client, 1, 2, 60).await.unwrap());
         assert_eq!(relay.round_trips() - before, 1);
-        assert_eq!(balances(&pool).await, [40, 160]);
+        assert_eq!(balances(&pool).await, [40, 160, 100, 0]);
     }
 }
