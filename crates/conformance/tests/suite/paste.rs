@@ -54,14 +54,15 @@ fn page_works(driver: &str) {
     );
     assert_eq!(
         (manifests.len(), listings.len(), outputs.len()),
-        (2, 3, 2),
+        (2, 8, 2),
         "{driver}"
     );
 
-    // The samples, as they are on the page.
+    // The page has all of basic.rs, and parts of transfer.rs.
     let pasted = project("pasted", manifests[0]);
-    for (name, listing) in ["basic", "transfer"].iter().zip(&listings) {
-        fs::write(pasted.path().join(format!("src/bin/{name}.rs")), listing).unwrap();
+    let transfer = read(&format!("examples/{driver}/transfer.rs"));
+    for (name, text) in [("basic", listings[0]), ("transfer", &transfer)] {
+        fs::write(pasted.path().join(format!("src/bin/{name}.rs")), text).unwrap();
     }
     let target = tempfile::tempdir().unwrap();
     cargo(pasted.path(), &["build", "--quiet"], target.path());
@@ -88,6 +89,11 @@ fn page_works(driver: &str) {
 #[test]
 fn what_the_postgres_page_says_can_be_pasted() {
     page_works("postgres");
+}
+
+#[test]
+fn what_the_tokio_postgres_page_says_can_be_pasted() {
+    page_works("tokio-postgres");
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! The recipes of the page, run on a server.
+
+use std::io;
+use std::time::Duration;
+
+use crdb_connection::Config;
+use crdb_diesel::{
+    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
+};
+use crdb_local_cluster::{Cluster, Kind, Relay};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::dsl::{case_when, exists};
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use r2d2::{ManageConnection, Pool};
+use transfer::{TransferError, transfer_funds};
+
+#[allow(dead_code)]
+#[path = "../transfer.rs"]
+mod transfer;
+
+diesel::table! {
+    accounts (id) {
+        id -> BigInt,
+        balance -> BigInt,
+    }
+}
+
+/// Says what became of a transfer.
+fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
+    match result {
+        Ok(()) => "transferred".to_owned(),
+        Err(TransactionError::Operation(TransferError::InsufficientFunds { balance, .. })) => {
+            format!("refused: the account holds {balance}")
+        }
+        Err(TransactionError::AmbiguousCommit(error)) => format!("unknown: {error}"),
+        Err(error) => format!("not transferred: {error}"),
+    }
+}
+
+diesel::table! {
+    requests (id) {
+        id -> BigInt,
+    }
+}
+
+/// Transfers once for each `request`: a second call with the same `request` changes nothing.
+fn transfer_once(
+    txn: &mut PgConnection,
+    request: i64,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
+    let inserted = diesel::insert_into(requests::table)
+        .values(requests::id.eq(request))
+        .on_conflict_do_nothing()
+        .execute(txn)?;
+    match inserted {
+        0 => Ok(()),
+        _ => transfer_funds(txn, from, to, amount),
+    }
+}
+
+/// Retries three times at most.
+fn transfer_with_three_retries(
+    conn: &mut PgConnection,
+) -> Result<(), TransactionError<TransferError>> {
+    let pauses = default_pauses().take(3);
+    run_transaction_with(pauses, conn, |txn| transfer_funds(txn, 3, 4, 100))
+}
+
+/// Connects the connections of the pool.
+struct Manager(Config);
+
+impl ManageConnection for Manager {
+    type Connection = PgConnection;
+    type Error = io::Error;
+
+    fn connect(&self) -> io::Result<PgConnection> {
+        connect(&self.0).map_err(io::Error::other)
+    }
+
+    fn is_valid(&self, conn: &mut PgConnection) -> io::Result<()> {
+        conn.batch_execute("SELECT 1").map_err(io::Error::other)
+    }
+
+    fn has_broken(&self, conn: &mut PgConnection) -> bool {
+        AnsiTransactionManager::is_broken_transaction_manager(conn)
+    }
+}
+
+fn create_pool(config: Config) -> Result<Pool<Manager>, r2d2::Error> {
+    Pool::builder()
+        .max_size(4)
+        .max_lifetime(Some(Duration::from_secs(5 * 60)))
+        .build(Manager(config))
+}
+
+diesel::alias!(accounts as others: Others);
+
+/// Returns whether the money was moved.
+fn transfer_in_one_statement(
+    conn: &mut PgConnection,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> QueryResult<bool> {
+    let (id, balance) = others.fields((accounts::id, accounts::balance));
+    let funded = others.filter(id.eq(from)).filter(balance.ge(amount));
+    let target = others.filter(id.eq(to)).filter(id.ne(from));
+    let changed = case_when(accounts::id.eq(from), accounts::balance - amount)
+        .otherwise(accounts::balance + amount);
+    let updated = diesel::update(accounts::table)
+        .filter(accounts::id.eq_any([from, to]))
+        .filter(amount.into_sql::<BigInt>().gt(0))
+        .filter(exists(funded))
+        .filter(exists(target))
+        .set(accounts::balance.eq(changed))
+        .execute(conn)?;
+    Ok(updated == 2)
+}
+
+fn clusters() -> impl Iterator<Item = Cluster> {
+    let kinds = Kind::available().unwrap().into_iter();
+    kinds.map(|kind| Cluster::start_as(kind).unwrap())
+}
+
+fn config(cluster: &Cluster) -> Config {
+    Config::from_url(&cluster.url()).unwrap()
+}
+
+/// A connection, and the accounts 1 and 2 with 100 each.
+fn create_accounts(cluster: &Cluster) -> PgConnection {
+    let mut conn = connect(&config(cluster)).unwrap();
+    for sql in [
+        "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+        "CREATE TABLE requests (id INT8 PRIMARY KEY)",
+        "INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100), (4, 0)",
+    ] {
+        conn.batch_execute(sql).unwrap();
+    }
+    conn
+}
+
+fn balances(conn: &mut PgConnection) -> Vec<i64> {
+    let balances = accounts::table.select(accounts::balance);
+    balances.order(accounts::id).load(conn).unwrap()
+}
+
+#[test]
+fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+    for cluster in clusters() {
+        let mut conn = create_accounts(&cluster);
+        let mut transfer = |amount| {
+            describe(run_transaction(&mut conn, |txn| {
+                transfer_funds(txn, 1, 2, amount)
+            }))
+        };
+        assert_eq!(transfer(60), "transferred");
+        assert_eq!(transfer(60), "refused: the account holds 40");
+        assert!(transfer(0).starts_with("not transferred: the amount must be positive"));
+    }
+}
+
+#[test]
+fn a_request_is_carried_out_once() {
+    for cluster in clusters() {
+        let mut conn = create_accounts(&cluster);
+        for request in [7, 7, 8] {
+            run_transaction(&mut conn, |txn| transfer_once(txn, request, 1, 2, 10)).unwrap();
+        }
+        assert_eq!(balances(&mut conn), [80, 120, 100, 0]);
+    }
+}
+
+#[test]
+fn pauses_limit_the_retries() {
+    for cluster in clusters() {
+        let mut conn = create_accounts(&cluster);
+        transfer_with_three_retries(&mut conn).unwrap();
+        assert_eq!(balances(&mut conn), [100, 100, 0, 100]);
+    }
+}
+
+#[test]
+fn a_pool_serves_more_threads_than_it_has_connections() {
+    for cluster in clusters() {
+        let mut conn = create_accounts(&cluster);
+        let pool = create_pool(config(&cluster)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| {
+                    let mut conn = pool.get().unwrap();
+                    run_transaction(&mut conn, |txn| transfer_funds(txn, 1, 2, 1)).unwrap();
+                });
+            }
+        });
+        assert_eq!(balances(&mut conn), [90, 110, 100, 0]);
+    }
+}
+
+#[test]
+fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
+    for cluster in clusters() {
+        let mut conn = create_accounts(&cluster);
+        let relay = Relay::start(cluster.port()).unwrap();
+        let mut through_relay = config(&cluster);
+        through_relay.hosts[0].port = relay.port();
+        let mut relayed = connect(&through_relay).unwrap();
+        // Diesel prepares the statement at its first use.
+        assert!(transfer_in_one_statement(&mut relayed, 2, 1, 60).unwrap());
+        let before = relay.round_trips();
+        assert!(transfer_in_one_statement(&mut relayed, 1, 2, 120).unwrap());
+        assert_eq!(relay.round_trips() - before, 1);
+        for (from, to, amount) in [(1, 2, 60), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
+            assert!(!transfer_in_one_statement(&mut conn, from, to, amount).unwrap());
+        }
+        assert_eq!(balances(&mut conn), [40, 160, 100, 0]);
+    }
+}
+
+#[test]
+fn a_new_column_does_not_disturb_a_query_that_names_its_columns() {
+    for cluster in clusters() {
+        let mut conn = create_accounts(&cluster);
+        assert_eq!(balances(&mut conn), [100, 100, 100, 0]);
+        let add_column = "ALTER TABLE accounts ADD COLUMN owner TEXT";
+        conn.batch_execute(add_column).unwrap();
+        assert_eq!(balances(&mut conn), [100, 100, 100, 0]);
+    }
+}

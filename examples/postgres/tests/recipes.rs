@@ -1,0 +1,261 @@
+//! The recipes of the page, run on a server.
+
+use std::io;
+use std::time::Duration;
+
+use crdb_connection::Config;
+use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_postgres::{
+    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
+};
+use postgres::Client;
+use postgres::types::Type;
+use r2d2::{ManageConnection, Pool};
+use transfer::{TransferError, transfer_funds};
+
+#[allow(dead_code)]
+#[path = "../transfer.rs"]
+mod transfer;
+
+/// Says what became of a transfer.
+fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
+    match result {
+        Ok(()) => "transferred".to_owned(),
+        Err(TransactionError::Operation(TransferError::InsufficientFunds { balance, .. })) => {
+            format!("refused: the account holds {balance}")
+        }
+        Err(TransactionError::AmbiguousCommit(error)) => format!("unknown: {error}"),
+        Err(error) => format!("not transferred: {error}"),
+    }
+}
+
+/// Transfers once for each `request`: a second call with the same `request` changes nothing.
+fn transfer_once(
+    txn: &mut Client,
+    request: i64,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
+    let sql = "INSERT INTO requests (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
+    match txn.execute_typed(sql, &[(&request, Type::INT8)])? {
+        0 => Ok(()),
+        _ => transfer_funds(txn, from, to, amount),
+    }
+}
+
+/// Retries three times at most.
+fn transfer_with_three_retries(client: &mut Client) -> Result<(), TransactionError<TransferError>> {
+    let pauses = default_pauses().take(3);
+    run_transaction_with(pauses, client, |txn| transfer_funds(txn, 3, 4, 100))
+}
+
+/// Connects the connections of the pool.
+struct Manager(Config);
+
+impl ManageConnection for Manager {
+    type Connection = Client;
+    type Error = io::Error;
+
+    fn connect(&self) -> io::Result<Client> {
+        connect(&self.0).map_err(io::Error::other)
+    }
+
+    fn is_valid(&self, client: &mut Client) -> io::Result<()> {
+        let limit = Duration::from_secs(5);
+        client.is_valid(limit).map_err(io::Error::other)
+    }
+
+    fn has_broken(&self, client: &mut Client) -> bool {
+        client.is_closed()
+    }
+}
+
+fn create_pool(config: Config) -> Result<Pool<Manager>, r2d2::Error> {
+    Pool::builder()
+        .max_size(4)
+        .max_lifetime(Some(Duration::from_secs(5 * 60)))
+        .build(Manager(config))
+}
+
+/// Returns whether the money was moved.
+fn transfer_in_one_statement(
+    client: &mut Client,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<bool, postgres::Error> {
+    let sql = "UPDATE accounts
+        SET balance = CASE id WHEN $1 THEN balance - $3 ELSE balance + $3 END
+        WHERE id IN ($1, $2) AND $3 > 0
+            AND (SELECT balance FROM accounts WHERE id = $1) >= $3
+            AND (SELECT count(*) FROM accounts WHERE id IN ($1, $2)) = 2";
+    let updated = client.execute_typed(
+        sql,
+        &[
+            (&from, Type::INT8),
+            (&to, Type::INT8),
+            (&amount, Type::INT8),
+        ],
+    )?;
+    Ok(updated == 2)
+}
+
+/// A table whose keys are spread over the cluster.
+const PAYMENTS: &str = "
+CREATE TABLE payments (
+    id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    amount INT8 NOT NULL
+)
+";
+
+/// A read some seconds back in time.
+const STALE_READ: &str = "
+SELECT balance FROM accounts AS OF SYSTEM TIME follower_read_timestamp() WHERE id = $1
+";
+
+fn clusters() -> impl Iterator<Item = Cluster> {
+    let kinds = Kind::available().unwrap().into_iter();
+    kinds.map(|kind| Cluster::start_as(kind).unwrap())
+}
+
+fn config(cluster: &Cluster) -> Config {
+    Config::from_url(&cluster.url()).unwrap()
+}
+
+/// A client, and the accounts 1 and 2 with 100 each.
+fn accounts(cluster: &Cluster) -> Client {
+    let mut client = connect(&config(cluster)).unwrap();
+    for sql in [
+        "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+        "CREATE TABLE requests (id INT8 PRIMARY KEY)",
+        "INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100), (4, 0)",
+    ] {
+        client.batch_execute(sql).unwrap();
+    }
+    client
+}
+
+fn balances(client: &mut Client) -> Vec<i64> {
+    let rows = client.query("SELECT balance FROM accounts ORDER BY id", &[]);
+    rows.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+    for cluster in clusters() {
+        let mut client = accounts(&cluster);
+        let mut transfer = |amount| {
+            describe(run_transaction(&mut client, |txn| {
+                transfer_funds(txn, 1, 2, amount)
+            }))
+        };
+        assert_eq!(transfer(60), "transferred");
+        assert_eq!(transfer(60), "refused: the account holds 40");
+        assert!(transfer(0).starts_with("not transferred: the amount must be positive"));
+    }
+}
+
+#[test]
+fn a_request_is_carried_out_once() {
+    for cluster in clusters() {
+        let mut client = accounts(&cluster);
+        for request in [7, 7, 8] {
+            run_transaction(&mut client, |txn| transfer_once(txn, request, 1, 2, 10)).unwrap();
+        }
+        assert_eq!(balances(&mut client), [80, 120, 100, 0]);
+    }
+}
+
+#[test]
+fn pauses_limit_the_retries() {
+    for cluster in clusters() {
+        let mut client = accounts(&cluster);
+        transfer_with_three_retries(&mut client).unwrap();
+        assert_eq!(balances(&mut client), [100, 100, 0, 100]);
+    }
+}
+
+#[test]
+fn a_pool_serves_more_threads_than_it_has_connections() {
+    for cluster in clusters() {
+        let mut client = accounts(&cluster);
+        let pool = create_pool(config(&cluster)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| {
+                    let mut client = pool.get().unwrap();
+                    run_transaction(&mut client, |txn| transfer_funds(txn, 1, 2, 1)).unwrap();
+                });
+            }
+        });
+        assert_eq!(balances(&mut client), [90, 110, 100, 0]);
+    }
+}
+
+#[test]
+fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
+    for cluster in clusters() {
+        let mut client = accounts(&cluster);
+        let relay = Relay::start(cluster.port()).unwrap();
+        let mut through_relay = config(&cluster);
+        through_relay.hosts[0].port = relay.port();
+        let mut relayed = connect(&through_relay).unwrap();
+        let before = relay.round_trips();
+        assert!(transfer_in_one_statement(&mut relayed, 1, 2, 60).unwrap());
+        assert_eq!(relay.round_trips() - before, 1);
+        for (from, to, amount) in [(1, 2, 60), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
+            assert!(!transfer_in_one_statement(&mut client, from, to, amount).unwrap());
+        }
+        assert_eq!(balances(&mut client), [40, 160, 100, 0]);
+    }
+}
+
+#[test]
+fn a_uuid_key_is_made_by_the_server() {
+    for cluster in clusters() {
+        let mut client = connect(&config(&cluster)).unwrap();
+        client.batch_execute(PAYMENTS).unwrap();
+        let insert = "INSERT INTO payments (amount) VALUES (10) RETURNING id::TEXT";
+        let id: String = client.query_one(insert, &[]).unwrap().get(0);
+        assert_eq!(id.len(), 36);
+    }
+}
+
+#[test]
+fn a_stale_read_sees_the_past() {
+    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
+        let mut client = accounts(&cluster);
+        std::thread::sleep(Duration::from_secs(8));
+        client
+            .batch_execute("UPDATE accounts SET balance = 0")
+            .unwrap();
+        let row = client.query_one(STALE_READ, &[&1_i64]).unwrap();
+        assert_eq!(row.get::<_, i64>("balance"), 100);
+    }
+}
+
+#[test]
+fn statement_timeout_cancels_a_slow_statement() {
+    for cluster in clusters() {
+        let url = cluster.url() + "&options=-c%20statement_timeout%3D1s";
+        let mut client = connect(&Config::from_url(&url).unwrap()).unwrap();
+        let error = client.query("SELECT pg_sleep(20)", &[]).unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "57014");
+    }
+}
+
+#[test]
+fn a_prepared_statement_fails_after_its_columns_change() {
+    for cluster in clusters() {
+        let mut client = accounts(&cluster);
+        let prepared = client.prepare("SELECT * FROM accounts").unwrap();
+        client
+            .batch_execute("ALTER TABLE accounts ADD COLUMN owner TEXT")
+            .unwrap();
+        let error = client.query(&prepared, &[]).unwrap_err();
+        let error = error.as_db_error().unwrap().message();
+        assert_eq!(error, "cached plan must not change result type");
+        client.query_typed("SELECT * FROM accounts", &[]).unwrap();
+    }
+}

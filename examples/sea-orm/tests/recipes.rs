@@ -1,0 +1,215 @@
+//! The recipes of the page, run on a server.
+
+use std::time::Duration;
+
+use crdb_connection::{Config, ConnectError};
+use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_sea_orm::{
+    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
+};
+use sea_orm::sqlx::Connection;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    SqlxPostgresConnector, Statement,
+};
+use transfer::{TransferError, transfer_funds};
+
+#[allow(dead_code)]
+#[path = "../transfer.rs"]
+mod transfer;
+
+/// Says what became of a transfer.
+fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
+    match result {
+        Ok(()) => "transferred".to_owned(),
+        Err(TransactionError::Operation(TransferError::InsufficientFunds { balance, .. })) => {
+            format!("refused: the account holds {balance}")
+        }
+        Err(TransactionError::AmbiguousCommit(error)) => format!("unknown: {error}"),
+        Err(error) => format!("not transferred: {error}"),
+    }
+}
+
+/// Transfers once for each `request`: a second call with the same `request` changes nothing.
+async fn transfer_once(
+    txn: &DatabaseTransaction,
+    request: i64,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
+    let sql = "INSERT INTO requests (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
+    let insert = Statement::from_sql_and_values(DbBackend::Postgres, sql, [request.into()]);
+    match txn.execute_raw(insert).await?.rows_affected() {
+        0 => Ok(()),
+        _ => transfer_funds(txn, from, to, amount).await,
+    }
+}
+
+/// Retries three times at most.
+async fn transfer_with_three_retries(
+    db: &DatabaseConnection,
+) -> Result<(), TransactionError<TransferError>> {
+    let pauses = default_pauses().take(3);
+    let op = async move |txn: &DatabaseTransaction| transfer_funds(txn, 3, 4, 100).await;
+    run_transaction_with(pauses, db, op).await
+}
+
+/// Connects a pool of up to 16 connections.
+async fn create_pool(config: &Config) -> Result<DatabaseConnection, ConnectError> {
+    // `connect` finds a server and resolves TLS; its pool has one connection.
+    let db = connect(config).await?;
+    let single = db.get_postgres_connection_pool();
+    let options = single.options().clone();
+    let pool = options
+        .max_connections(16)
+        .max_lifetime(Duration::from_secs(5 * 60))
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= Duration::from_secs(30) {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with((*single.connect_options()).clone());
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
+}
+
+/// Returns whether the money was moved.
+async fn transfer_in_one_statement(
+    db: &DatabaseConnection,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<bool, DbErr> {
+    let sql = "UPDATE accounts
+        SET balance = CASE id WHEN $1 THEN balance - $3 ELSE balance + $3 END
+        WHERE id IN ($1, $2) AND $3 > 0
+            AND (SELECT balance FROM accounts WHERE id = $1) >= $3
+            AND (SELECT count(*) FROM accounts WHERE id IN ($1, $2)) = 2";
+    let values = [from.into(), to.into(), amount.into()];
+    let update = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
+    Ok(db.execute_raw(update).await?.rows_affected() == 2)
+}
+
+fn clusters() -> impl Iterator<Item = Cluster> {
+    let kinds = Kind::available().unwrap().into_iter();
+    kinds.map(|kind| Cluster::start_as(kind).unwrap())
+}
+
+fn config(cluster: &Cluster) -> Config {
+    Config::from_url(&cluster.url()).unwrap()
+}
+
+/// A connection, and the accounts 1 and 2 with 100 each.
+async fn create_accounts(cluster: &Cluster) -> DatabaseConnection {
+    let db = connect(&config(cluster)).await.unwrap();
+    for sql in [
+        "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+        "CREATE TABLE requests (id INT8 PRIMARY KEY)",
+        "INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100), (4, 0)",
+    ] {
+        db.execute_unprepared(sql).await.unwrap();
+    }
+    db
+}
+
+async fn balances(db: &DatabaseConnection) -> Vec<i64> {
+    let sql = "SELECT balance FROM accounts ORDER BY id";
+    let select = Statement::from_string(DbBackend::Postgres, sql);
+    let rows = db.query_all_raw(select).await.unwrap();
+    let balance = |row: &sea_orm::QueryResult| row.try_get("", "balance").unwrap();
+    rows.iter().map(balance).collect()
+}
+
+#[tokio::test]
+async fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+    for cluster in clusters() {
+        let db = create_accounts(&cluster).await;
+        let transfer = async |amount| {
+            let op = async |txn: &DatabaseTransaction| transfer_funds(txn, 1, 2, amount).await;
+            describe(run_transaction(&db, op).await)
+        };
+        assert_eq!(transfer(60).await, "transferred");
+        assert_eq!(transfer(60).await, "refused: the account holds 40");
+        let refused = transfer(0).await;
+        assert!(refused.starts_with("not transferred: the amount must be positive"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_carried_out_once() {
+    for cluster in clusters() {
+        let db = create_accounts(&cluster).await;
+        for request in [7, 7, 8] {
+            let op = async |txn: &DatabaseTransaction| transfer_once(txn, request, 1, 2, 10).await;
+            run_transaction(&db, op).await.unwrap();
+        }
+        assert_eq!(balances(&db).await, [80, 120, 100, 0]);
+    }
+}
+
+#[tokio::test]
+async fn pauses_limit_the_retries() {
+    for cluster in clusters() {
+        let db = create_accounts(&cluster).await;
+        transfer_with_three_retries(&db).await.unwrap();
+        assert_eq!(balances(&db).await, [100, 100, 0, 100]);
+    }
+}
+
+#[tokio::test]
+async fn a_pool_serves_more_requests_than_it_has_connections() {
+    for cluster in clusters() {
+        let db = create_accounts(&cluster).await;
+        let pool = create_pool(&config(&cluster)).await.unwrap();
+        let requests: Vec<_> = (0..50)
+            .map(|_| {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    let op =
+                        async move |txn: &DatabaseTransaction| transfer_funds(txn, 1, 2, 1).await;
+                    run_transaction(&pool, op).await
+                })
+            })
+            .collect();
+        for request in requests {
+            request.await.unwrap().unwrap();
+        }
+        assert_eq!(balances(&db).await, [50, 150, 100, 0]);
+        let opened = pool.get_postgres_connection_pool().size();
+        assert!((2..=16).contains(&opened), "{opened}");
+    }
+}
+
+#[tokio::test]
+async fn one_statement_transfers_or_changes_nothing_in_two_round_trips() {
+    for cluster in clusters() {
+        let db = create_accounts(&cluster).await;
+        for (from, to, amount) in [(1, 2, 101), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
+            let moved = transfer_in_one_statement(&db, from, to, amount).await;
+            assert!(!moved.unwrap());
+        }
+        let relay = Relay::start(cluster.port()).unwrap();
+        let mut through_relay = config(&cluster);
+        through_relay.hosts[0].port = relay.port();
+        let relayed = connect(&through_relay).await.unwrap();
+        // sqlx prepares the statement at its first use. The second round trip is the pool's ping when the
+        // connection comes back.
+        let mut costs = Vec::new();
+        for amount in [20, 40] {
+            let before = relay.round_trips();
+            assert!(
+                transfer_in_one_statement(&relayed, 1, 2, amount)
+                    .await
+                    .unwrap()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            costs.push(relay.round_trips() - before);
+        }
+        assert_eq!(costs[1], 2, "{costs:?}");
+        assert_eq!(balances(&db).await, [40, 160, 100, 0]);
+    }
+}

@@ -1,0 +1,182 @@
+//! The recipes of the page, run on a server.
+
+use crdb_connection::Config;
+use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_tokio_postgres::{
+    Pool, TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
+};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+use transfer::{TransferError, transfer_funds};
+
+#[allow(dead_code)]
+#[path = "../transfer.rs"]
+mod transfer;
+
+/// Says what became of a transfer.
+fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
+    match result {
+        Ok(()) => "transferred".to_owned(),
+        Err(TransactionError::Operation(TransferError::InsufficientFunds { balance, .. })) => {
+            format!("refused: the account holds {balance}")
+        }
+        Err(TransactionError::AmbiguousCommit(error)) => format!("unknown: {error}"),
+        Err(error) => format!("not transferred: {error}"),
+    }
+}
+
+/// Transfers once for each `request`: a second call with the same `request` changes nothing.
+async fn transfer_once(
+    txn: &Client,
+    request: i64,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransferError> {
+    let sql = "INSERT INTO requests (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
+    match txn.execute_typed(sql, &[(&request, Type::INT8)]).await? {
+        0 => Ok(()),
+        _ => transfer_funds(txn, from, to, amount).await,
+    }
+}
+
+/// Retries three times at most.
+async fn transfer_with_three_retries(pool: &Pool) -> Result<(), TransactionError<TransferError>> {
+    let pauses = default_pauses().take(3);
+    let op = async move |txn: &Client| transfer_funds(txn, 3, 4, 100).await;
+    run_transaction_with(pauses, pool, op).await
+}
+
+/// What all requests share. A clone refers to the same pool.
+#[derive(Clone)]
+struct Service {
+    pool: Pool,
+}
+
+impl Service {
+    /// Answers one request, on one connection of the pool.
+    async fn transfer(&self, from: i64, to: i64, amount: i64) -> String {
+        let op = async move |txn: &Client| transfer_funds(txn, from, to, amount).await;
+        describe(run_transaction(&self.pool, op).await)
+    }
+}
+
+/// Returns whether the money was moved.
+async fn transfer_in_one_statement(
+    client: &Client,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<bool, tokio_postgres::Error> {
+    let sql = "UPDATE accounts
+        SET balance = CASE id WHEN $1 THEN balance - $3 ELSE balance + $3 END
+        WHERE id IN ($1, $2) AND $3 > 0
+            AND (SELECT balance FROM accounts WHERE id = $1) >= $3
+            AND (SELECT count(*) FROM accounts WHERE id IN ($1, $2)) = 2";
+    let updated = client
+        .execute_typed(
+            sql,
+            &[
+                (&from, Type::INT8),
+                (&to, Type::INT8),
+                (&amount, Type::INT8),
+            ],
+        )
+        .await?;
+    Ok(updated == 2)
+}
+
+fn clusters() -> impl Iterator<Item = Cluster> {
+    let kinds = Kind::available().unwrap().into_iter();
+    kinds.map(|kind| Cluster::start_as(kind).unwrap())
+}
+
+fn config(cluster: &Cluster) -> Config {
+    Config::from_url(&cluster.url()).unwrap()
+}
+
+/// A pool, and the accounts 1 and 2 with 100 each.
+async fn create_accounts(cluster: &Cluster) -> Pool {
+    let pool = connect(&config(cluster)).await.unwrap();
+    let client = pool.get().await.unwrap();
+    for sql in [
+        "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
+        "CREATE TABLE requests (id INT8 PRIMARY KEY)",
+        "INSERT INTO accounts VALUES (1, 100), (2, 100), (3, 100), (4, 0)",
+    ] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    drop(client);
+    pool
+}
+
+async fn balances(pool: &Pool) -> Vec<i64> {
+    let client = pool.get().await.unwrap();
+    let sql = "SELECT balance FROM accounts ORDER BY id";
+    let rows = client.query_typed(sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get("balance")).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_carried_out_once() {
+    for cluster in clusters() {
+        let pool = create_accounts(&cluster).await;
+        for request in [7, 7, 8] {
+            let op = async move |txn: &Client| transfer_once(txn, request, 1, 2, 10).await;
+            run_transaction(&pool, op).await.unwrap();
+        }
+        assert_eq!(balances(&pool).await, [80, 120, 100, 0]);
+    }
+}
+
+#[tokio::test]
+async fn pauses_limit_the_retries() {
+    for cluster in clusters() {
+        let pool = create_accounts(&cluster).await;
+        transfer_with_three_retries(&pool).await.unwrap();
+        assert_eq!(balances(&pool).await, [100, 100, 0, 100]);
+    }
+}
+
+#[tokio::test]
+async fn a_service_answers_more_requests_than_it_has_connections() {
+    for cluster in clusters() {
+        let pool = create_accounts(&cluster).await;
+        let service = Service { pool };
+        let requests: Vec<_> = (0..50)
+            .map(|_| {
+                let service = service.clone();
+                tokio::spawn(async move { service.transfer(1, 2, 1).await })
+            })
+            .collect();
+        for request in requests {
+            assert_eq!(request.await.unwrap(), "transferred");
+        }
+        assert_eq!(balances(&service.pool).await, [50, 150, 100, 0]);
+        let refused = service.transfer(1, 2, 60).await;
+        assert_eq!(refused, "refused: the account holds 50");
+        let refused = service.transfer(1, 2, 0).await;
+        assert!(refused.starts_with("not transferred: the amount must be positive"));
+    }
+}
+
+#[tokio::test]
+async fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
+    for cluster in clusters() {
+        let pool = create_accounts(&cluster).await;
+        let client = pool.get().await.unwrap();
+        for (from, to, amount) in [(1, 2, 101), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
+            let moved = transfer_in_one_statement(&client, from, to, amount).await;
+            assert!(!moved.unwrap());
+        }
+        let relay = Relay::start(cluster.port()).unwrap();
+        let mut through_relay = config(&cluster);
+        through_relay.hosts[0].port = relay.port();
+        let relayed = connect(&through_relay).await.unwrap();
+        let client = relayed.get().await.unwrap();
+        let before = relay.round_trips();
+        assert!(transfer_in_one_statement(&client, 1, 2, 60).await.unwrap());
+        assert_eq!(relay.round_trips() - before, 1);
+        assert_eq!(balances(&pool).await, [40, 160, 100, 0]);
+    }
+}
