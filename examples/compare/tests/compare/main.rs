@@ -107,7 +107,8 @@ fn a_quick_run_measures_everything_and_leaves_nothing_behind() {
             "{distances:?}"
         );
     }
-    // The yardstick does the same work as the raw driver: the same messages, and so the same round trips.
+    // The yardstick does the same work as the raw driver: the same messages, and so the same round
+    // trips.
     if let Some(pgbench) = contestants.iter().find(|one| one["name"] == "pgbench") {
         assert_eq!(pgbench["round_trips"]["transfer_steady"], 5, "{pgbench}");
         assert!(pgbench["one_worker"]["p50_ms"].as_f64().unwrap() > 0.0);
