@@ -30,8 +30,8 @@ pub struct Bar {
     pub value: String,
 }
 
-/// Returns a chart for each part that was measured: four, or two without round trips and distance. Both
-/// numbers fill two columns.
+/// Returns a chart for each part that was measured: four, or two without round trips and distance.
+/// Both numbers fill two columns.
 pub fn charts(figures: &Figures) -> Vec<Chart> {
     let mut charts = vec![
         round_trips(figures),

@@ -15,7 +15,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The files of a driver's package that users copy, in reading order, each with its title in the report.
+/// The files of a driver's package that users copy, in reading order, each with its title in the
+/// report.
 pub const FILES: [(&str, &str); 4] = [
     ("Connect", "src/connect.rs"),
     ("The basic sample", "basic.rs"),

@@ -116,7 +116,8 @@ pub struct Distance {
 pub struct Cost {
     /// Crates in the dependency tree.
     pub crates: Option<usize>,
-    /// Lines of code in connect, both samples and the retry function, without comments and blank lines.
+    /// Lines of code in connect, both samples and the retry function, without comments and blank
+    /// lines.
     pub sample_lines: usize,
     /// The time of a release build from scratch.
     pub build_seconds: Option<f64>,

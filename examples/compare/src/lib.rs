@@ -2,14 +2,12 @@
 //!
 //! # Layout
 //!
-//! | what | where |
-//! |---|---|
-//! | what is compared: the list of drivers, the yardsticks | [`contestant`], [`transfer`], [`pgbench`] |
-//! | where it runs: a schema of its own, the server, a relay in front of it | [`schema`], [`server`], [`relayed`] |
-//! | what is measured | [`round_trips`], [`measure`] with [`turn`], [`cost`] |
-//! | the results | [`figures`] |
-//! | their presentation | [`tables`], [`chart`], [`verdict`], [`report`] with `templates/report.html` |
-//! | the command line, the progress bar, Ctrl-C | [`options`], [`progress`], [`stop`] |
+//! - What is compared, drivers and yardsticks: [`contestant`], [`transfer`], [`pgbench`].
+//! - Where it runs, in a schema and behind a relay: [`schema`], [`server`], [`relayed`].
+//! - What is measured: [`round_trips`], [`measure`] with [`turn`], [`cost`].
+//! - The results: [`figures`].
+//! - Their presentation: [`verdict`], [`chart`], [`tables`], and [`report`] with its template.
+//! - The command line, the progress bar and Ctrl-C: [`options`], [`progress`], [`stop`].
 
 #![warn(missing_docs)]
 

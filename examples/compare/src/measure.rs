@@ -1,5 +1,5 @@
-//! Latency, throughput and retries. The contestants take turns in short rounds, so that a machine whose
-//! speed drifts slows all of them alike. A figure is the median over the rounds.
+//! Latency, throughput and retries. The contestants take turns in short rounds, so that a machine
+//! whose speed drifts slows all of them alike. A figure is the median over the rounds.
 
 use std::cell::Cell;
 use std::sync::Barrier;

@@ -10,8 +10,9 @@ use crate::contestant::DRIVERS;
 
 /// Measures the drivers' samples on the server that DATABASE_URL names, and writes a report.
 ///
-/// The samples' own code is measured: their connect, transfer_funds and run_transaction. It runs in a schema
-/// of its own, which is dropped at the end, also after Ctrl-C; your tables are not touched.
+/// The samples' own code is measured: their connect, transfer_funds and run_transaction. It runs in
+/// a schema of its own, which is dropped at the end, also after Ctrl-C; your tables are not
+/// touched.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "compare", version)]
 pub struct Options {
@@ -25,7 +26,8 @@ pub struct Options {
     /// Also write all figures to this file, with their units in their names.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Finish in about half a minute, with rougher figures. Without it a run takes some two minutes.
+    /// Finish in about half a minute, with rougher figures. Without it a run takes some two
+    /// minutes.
     #[arg(long)]
     pub quick: bool,
     /// The drivers to compare.
@@ -35,7 +37,8 @@ pub struct Options {
     /// The number of workers under contention.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
-    /// Also build each driver's transfer sample from scratch, for build time and size. Takes minutes.
+    /// Also build each driver's transfer sample from scratch, for build time and size. Takes
+    /// minutes.
     #[arg(long)]
     pub build: bool,
 }

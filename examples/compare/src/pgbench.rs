@@ -13,8 +13,8 @@ use crate::relayed::Relayed;
 use crate::round_trips::Counter;
 use crate::turn::{self, Turn};
 
-/// The statements and messages of the postgres sample: `\;` sends two statements in one message. The
-/// accounts are not used by other contestants.
+/// The statements and messages of the postgres sample: `\;` sends two statements in one message.
+/// The accounts are not used by other contestants.
 const SCRIPT: &str = r"BEGIN ISOLATION LEVEL SERIALIZABLE \; SAVEPOINT cockroach_restart;
 SELECT balance FROM accounts WHERE id = 17;
 UPDATE accounts SET balance = balance - 1 WHERE id = 17;
@@ -137,9 +137,9 @@ fn run(config: &Config, limit: &[&str]) -> Result<(f64, Turn)> {
     ))
 }
 
-/// Reads the latencies from pgbench's log. The times in the log are too short on a busy machine: pgbench
-/// does not look at the clock again if an answer is already there. But it does at the start of each
-/// transaction, so the latency is the time from one start to the next.
+/// Reads the latencies from pgbench's log. The times in the log are too short on a busy machine:
+/// pgbench does not look at the clock again if an answer is already there. But it does at the start
+/// of each transaction, so the latency is the time from one start to the next.
 fn latencies_us(directory: &Path) -> Result<Vec<u64>> {
     let mut latencies = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -158,8 +158,8 @@ fn latencies_us(directory: &Path) -> Result<Vec<u64>> {
     Ok(latencies)
 }
 
-/// Returns when a transaction began. Its line in the log is `client_id transaction_no time script_no
-/// time_epoch time_us`: the microseconds that it took, and when it ended.
+/// Returns when a transaction began. Its line in the log is `client_id transaction_no time
+/// script_no time_epoch time_us`: the microseconds that it took, and when it ended.
 fn start_us(line: &str) -> Option<u64> {
     let fields: Option<Vec<u64>> = line.split(' ').take(6).map(|n| n.parse().ok()).collect();
     let [_, _, took_us, _, end_s, end_us] = fields?[..] else {

@@ -15,8 +15,8 @@ pub struct Relayed {
 }
 
 impl Relayed {
-    /// Starts a relay in front of the server. Returns `None` if the server is not on this machine, where
-    /// the network's own delay would add to the relay's.
+    /// Starts a relay in front of the server. Returns `None` if the server is not on this machine,
+    /// where the network's own delay would add to the relay's.
     ///
     /// # Errors
     ///

@@ -113,7 +113,8 @@ impl Counter<'_> {
 
     /// Waits until the wire is quiet and returns the round trips since the last call.
     pub fn count(&mut self) -> u64 {
-        // A connection may still be closing, and a pool pings a returned connection in the background.
+        // A connection may still be closing, and a pool pings a returned connection in the
+        // background.
         let mut now = self.relay.round_trips();
         loop {
             thread::sleep(Duration::from_millis(100));

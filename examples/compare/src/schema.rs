@@ -1,5 +1,5 @@
-//! A schema with an `accounts` table of its own: the samples' code runs in it unchanged, and existing
-//! tables stay untouched.
+//! A schema with an `accounts` table of its own: the samples' code runs in it unchanged, and
+//! existing tables stay untouched.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -64,7 +64,8 @@ impl Schema {
         Ok(schema)
     }
 
-    /// Returns whether the sum of the balances is what it was at the beginning, and none is negative.
+    /// Returns whether the sum of the balances is what it was at the beginning, and none is
+    /// negative.
     ///
     /// # Errors
     ///

@@ -43,8 +43,8 @@ pub fn node(client: &mut Client) -> Option<i64> {
     number(client, "SELECT crdb_internal.node_id()::INT8")
 }
 
-/// Returns the number of live nodes in the cluster, or `None` if it is not known. Versions from 25.4 on
-/// restrict `crdb_internal`, and a virtual cluster has no `gossip_nodes`.
+/// Returns the number of live nodes in the cluster, or `None` if it is not known. Versions from
+/// 25.4 on restrict `crdb_internal`, and a virtual cluster has no `gossip_nodes`.
 pub fn live_nodes(client: &mut Client) -> Option<i64> {
     let sql = "SELECT count(*)::INT8 FROM crdb_internal.gossip_nodes WHERE is_live";
     number(client, sql).filter(|nodes| *nodes > 0)

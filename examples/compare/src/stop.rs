@@ -11,7 +11,8 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 #[error("stopped")]
 pub struct Stopped;
 
-/// Handles Ctrl-C and SIGTERM: the comparison stops at its next step, so that it can drop its schema.
+/// Handles Ctrl-C and SIGTERM: the comparison stops at its next step, so that it can drop its
+/// schema.
 ///
 /// # Errors
 ///

@@ -2,8 +2,8 @@
 
 use crate::figures::{Figures, Measured, RoundTrips, readable};
 
-/// Returns the sentences that the figures support, the most important first. A sentence whose figures are
-/// missing is left out.
+/// Returns the sentences that the figures support, the most important first. A sentence whose
+/// figures are missing is left out.
 pub fn verdict(figures: &Figures) -> Vec<String> {
     [
         at_distance(figures),
@@ -36,8 +36,8 @@ fn at_distance(figures: &Figures) -> Option<String> {
     ))
 }
 
-/// The part of the time that goes to round trips over this distance. It is left out if it exceeds the
-/// total: then the driver does not wait for all of its round trips.
+/// The part of the time that goes to round trips over this distance. It is left out if it exceeds
+/// the total: then the driver does not wait for all of its round trips.
 fn network_share(trips: Option<&RoundTrips>, away_ms: u64, total_ms: f64) -> String {
     let Some(trips) = trips else {
         return String::new();
@@ -98,9 +98,9 @@ fn contention(figures: &Figures) -> Option<String> {
     ))
 }
 
-/// Returns the smallest and the largest value of the drivers as `BEFORE with NAMES AFTER`, where `text`
-/// gives what stands before and after. Drivers with the same text are named together, so the result is one
-/// text if all drivers are alike.
+/// Returns the smallest and the largest value of the drivers as `BEFORE with NAMES AFTER`, where
+/// `text` gives what stands before and after. Drivers with the same text are named together, so the
+/// result is one text if all drivers are alike.
 fn extremes(
     figures: &Figures,
     value: impl Fn(&Measured) -> Option<f64>,
