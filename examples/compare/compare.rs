@@ -1,4 +1,6 @@
-//! Measures the three drivers side by side and draws a report. `--help` tells more.
+//! Measures the drivers side by side and writes a report. `--help` lists the options.
+//!
+//! cargo run --release --example compare
 
 use std::fs;
 use std::path::Path;
@@ -7,32 +9,32 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use crdb_compare::contestant::contestants;
+use crdb_compare::contestant::{Contestant, contestants};
 use crdb_compare::figures::{Figures, Measured};
 use crdb_compare::options::Options;
+use crdb_compare::pgbench::Pgbench;
 use crdb_compare::progress::Progress;
+use crdb_compare::relayed::Relayed;
 use crdb_compare::schema::Schema;
 use crdb_compare::stop::{self, Stopped};
-use crdb_compare::{cost, measure, pgbench, report, round_trips, tables};
+use crdb_compare::{cost, measure, report, tables};
 use crdb_connection::Config;
-use crdb_local_cluster::Relay;
 
-fn main() -> ExitCode {
-    let result = run(&Options::parse());
-    if result.as_ref().is_err_and(|error| error.is::<Stopped>()) {
-        eprintln!("Stopped.");
-        return ExitCode::from(130);
+fn main() -> Result<ExitCode> {
+    match compare(&Options::parse()) {
+        Err(error) if error.is::<Stopped>() => {
+            eprintln!("Stopped.");
+            Ok(ExitCode::from(130))
+        }
+        result => result.map(|()| ExitCode::SUCCESS),
     }
-    crdb_connection::exit(result)
 }
 
-fn run(options: &Options) -> Result<()> {
+fn compare(options: &Options) -> Result<()> {
     stop::listen()?;
-    // Before minutes are spent: can the results be written?
-    for path in [Some(&options.report), options.json.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    // A path that cannot be written must fail before the minutes of measuring, not after.
+    check_writable(&options.report)?;
+    if let Some(path) = &options.json {
         check_writable(path)?;
     }
     let schema = Schema::create(&Config::from_env()?)?;
@@ -66,68 +68,56 @@ fn check_writable(path: &Path) -> Result<()> {
 }
 
 fn measure_all(schema: &Schema, options: &Options) -> Result<Figures> {
-    let names: Vec<&str> = options.drivers.iter().map(String::as_str).collect();
-    let all = contestants(&names);
-    let turns = 2 * all.len() * options.rounds();
+    let all = contestants(&options.drivers);
+    // All take turns with one worker, pgbench included, and all but pgbench under contention.
+    let turns = (2 * all.len() + 1) * options.rounds();
     let progress = Progress::new(options.turn() * turns as u32 + Duration::from_secs(8));
+    let mut measured: Vec<Measured> = all.iter().map(|one| Measured::named(one.name)).collect();
+    let mut pgbench = Pgbench::find(&schema.config);
     let mut left_out = Vec::new();
-    let mut measured: Vec<Measured> = all
-        .iter()
-        .map(|one| Measured {
-            name: one.name.to_owned(),
-            ..Measured::default()
-        })
-        .collect();
 
-    match relay(&schema.config)? {
-        None => left_out
-            .push("round trips and distance, because the server is not on this machine".to_owned()),
-        Some((relay, relayed)) => {
-            for measured in &mut measured {
-                progress.begin("round trips", &measured.name)?;
-                measured.round_trips =
-                    round_trips::count(&measured.name, &schema.config, &relayed, &relay)?;
-            }
-            let distances = measure::distance(&all, &relayed, &relay, options, &progress)?;
-            measured
-                .iter_mut()
-                .zip(distances)
-                .for_each(|(measured, figures)| measured.distance = figures);
-        }
+    if let Some(relayed) = Relayed::start(&schema.config)? {
+        measure_network(
+            &all,
+            &mut measured,
+            &mut pgbench,
+            &relayed,
+            options,
+            &progress,
+        )?;
+    } else {
+        left_out.push("round trips and distance: the server is not on this machine".to_owned());
     }
-    let figures = measure::one_worker(&all, &schema.config, options, &progress)?;
-    measured
-        .iter_mut()
-        .zip(figures)
-        .for_each(|(measured, figures)| measured.one_worker = Some(figures));
+    let figures = measure::one_worker(&all, &mut pgbench, &schema.config, options, &progress)?;
+    for (measured, figures) in measured.iter_mut().zip(figures) {
+        measured.one_worker = Some(figures);
+    }
     let figures = measure::contention(&all, &schema.config, options, &progress)?;
     let balances_conserved = schema.is_conserved()?;
     for (measured, mut figures) in measured.iter_mut().zip(figures) {
         figures.balances_conserved = balances_conserved;
         measured.contention = Some(figures);
     }
-    progress.begin("pgbench", "one worker")?;
-    match pgbench::measure(&schema.config, options) {
-        Ok(Some(figures)) => measured.push(figures),
-        Ok(None) => left_out.push("pgbench, because it is not installed".to_owned()),
-        Err(error) => left_out.push(format!("pgbench, because it failed: {error}")),
+    for measured in &mut measured {
+        if options.drivers.contains(&measured.name) {
+            progress.begin("cost", &measured.name)?;
+            measured.cost = Some(cost::of(&measured.name, options.build)?);
+        }
     }
-    for measured in measured
-        .iter_mut()
-        .filter(|measured| names.contains(&measured.name.as_str()))
-    {
-        progress.begin("cost", &measured.name)?;
-        measured.cost = Some(cost::of(&measured.name, options.build)?);
+    match pgbench.figures() {
+        Ok(figures) => measured.push(figures),
+        Err(reason) => left_out.push(reason),
     }
+    let hosts: Vec<String> = schema
+        .config
+        .hosts
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     Ok(Figures {
         server: schema.server.clone(),
-        host: schema.config.hosts[0].to_string(),
-        machine: format!(
-            "{} {}, {} cores",
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-            std::thread::available_parallelism().map_or(0, usize::from)
-        ),
+        host: hosts.join(","),
+        machine: machine(),
         versions: cost::versions()?,
         rounds: options.rounds(),
         workers: options.workers,
@@ -136,15 +126,36 @@ fn measure_all(schema: &Schema, options: &Options) -> Result<Figures> {
     })
 }
 
-/// A relay in front of the server, and the settings to connect through it; `None` if it is not on this
-/// machine.
-fn relay(config: &Config) -> Result<Option<(Relay, Config)>> {
-    let here = ["localhost", "127.0.0.1"].contains(&config.hosts[0].name.as_str());
-    if config.hosts.len() != 1 || !here {
-        return Ok(None);
+/// Describes the client. Figures of a debug build are no figures of the drivers.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    let build = if cfg!(debug_assertions) {
+        ", debug build"
+    } else {
+        ""
+    };
+    format!("{os} {arch}, {cores} cores{build}")
+}
+
+/// Counts round trips and measures over distance: what needs a relay in front of the server.
+fn measure_network(
+    all: &[Contestant],
+    measured: &mut [Measured],
+    pgbench: &mut Pgbench,
+    relayed: &Relayed,
+    options: &Options,
+    progress: &Progress,
+) -> Result<()> {
+    for (contestant, measured) in all.iter().zip(measured.iter_mut()) {
+        progress.begin("round trips", contestant.name)?;
+        measured.round_trips = Some((contestant.count_round_trips)(relayed)?);
     }
-    let relay = Relay::start(config.hosts[0].port)?;
-    let mut relayed = config.clone();
-    relayed.hosts[0].port = relay.port();
-    Ok(Some((relay, relayed)))
+    progress.begin("round trips", "pgbench")?;
+    pgbench.count_round_trips(relayed);
+    let distances = measure::distance(all, relayed, options, progress)?;
+    for (measured, figures) in measured.iter_mut().zip(distances) {
+        measured.distance = figures;
+    }
+    Ok(())
 }

@@ -109,7 +109,7 @@ pub enum TransferError {
     },
     #[error("there is no account {account}")]
     NoSuchAccount { account: i64 },
-    #[error("the amount must be positive, and {amount} is not")]
+    #[error("an amount to transfer must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
     #[error("account {account} cannot transfer to itself")]
     SameAccount { account: i64 },

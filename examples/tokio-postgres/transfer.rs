@@ -77,8 +77,9 @@ pub async fn transfer_funds(
         txn.execute_typed(sql, &[(&change, Type::INT8), (&account, Type::INT8)])
             .await
     };
-    // Sent together, the two updates take one round trip.
-    let (_, deposited) = tokio::try_join!(add(from, -amount), add(to, amount))?;
+    // Sent together, the two updates take one round trip. `biased` returns the error of the first
+    // one that fails; the server answers the other one only that the transaction is aborted.
+    let (_, deposited) = tokio::try_join!(biased; add(from, -amount), add(to, amount))?;
     if deposited == 0 {
         return Err(TransferError::NoSuchAccount { account: to });
     }
@@ -113,7 +114,7 @@ pub enum TransferError {
     },
     #[error("there is no account {account}")]
     NoSuchAccount { account: i64 },
-    #[error("the amount must be positive, and {amount} is not")]
+    #[error("an amount to transfer must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
     #[error("account {account} cannot transfer to itself")]
     SameAccount { account: i64 },

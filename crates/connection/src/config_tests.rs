@@ -1,4 +1,4 @@
-//! Where settings come from, and what they may be.
+//! The sources of settings, and the values that are valid.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,9 @@ use proptest::prelude::*;
 
 use crate::config::{Config, Host, Password, RootCert, SslMode};
 use crate::environment::Environment;
+use crate::parameters::PARAMETERS;
 use crate::settings::Settings;
+use crate::url::parse;
 
 fn config(process: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Result<Config, String> {
     Config::from_environment(&Environment::of(process, dotenv, "/project"))
@@ -17,7 +19,7 @@ fn config(process: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Result<Config, S
 }
 
 fn of_url(url: &str) -> Result<Config, String> {
-    config(&[("DATABASE_URL", url), ("PGUSER", "somebody")], &[])
+    config(&[("DATABASE_URL", url), ("PGUSER", "demo")], &[])
 }
 
 #[test]
@@ -159,8 +161,15 @@ fn hosts_and_ports_go_together_as_in_libpq() {
         "a:26257 localhost:26257 c:26257"
     );
     assert_eq!(
-        hosts("postgresql://?host=/run/db&port=7").unwrap(),
-        "/run/db/.s.PGSQL.7"
+        hosts("postgresql://[fe80::1%25eth0]:1").unwrap(),
+        "[fe80::1%eth0]:1"
+    );
+    let variables = [("DATABASE_URL", "postgresql://a,b"), ("PGPORT", "5")];
+    let ports = config(&variables, &[]).unwrap().hosts;
+    assert_eq!(
+        (ports[0].port, ports[1].port),
+        (26257, 26257),
+        "psql does not use PGPORT either"
     );
     let uneven = "2 ports for 3 hosts: give one port for all of them, or one for each";
     assert_eq!(hosts("postgresql://a,b,c?port=1,2").unwrap_err(), uneven);
@@ -180,7 +189,7 @@ fn values_that_a_parameter_cannot_have_are_refused_by_its_name() {
     for (url, message) in [
         (
             "postgresql://h?sslmode=verify",
-            "sslmode in DATABASE_URL is not valid: it must be one of disable, prefer, require, verify-ca, verify-full",
+            "sslmode in DATABASE_URL is not valid: it must be one of disable, require, verify-ca, verify-full",
         ),
         (
             "postgresql://h?connect_timeout=soon",
@@ -213,9 +222,165 @@ fn values_that_a_parameter_cannot_have_are_refused_by_its_name() {
 }
 
 #[test]
-fn variables_that_would_ask_for_more_than_all_drivers_can_give_are_refused() {
-    let error = config(&[("PGHOST", "h"), ("PGCHANNELBINDING", "require")], &[]).unwrap_err();
-    assert!(error.starts_with("PGCHANNELBINDING is set"), "{error}");
+fn variables_that_not_every_driver_honours_are_refused_unless_they_change_nothing() {
+    for (variable, value, refused) in [
+        ("PGCHANNELBINDING", "require", true),
+        ("PGCHANNELBINDING", "prefer", false),
+        ("PGGSSENCMODE", "require", true),
+        ("PGGSSENCMODE", "disable", false),
+        ("PGTARGETSESSIONATTRS", "read-write", true),
+        ("PGTARGETSESSIONATTRS", "any", false),
+        ("PGGEQO", "off", true),
+        ("PGDATESTYLE", "German", true),
+        ("PGTZ", "UTC", true),
+        ("PGSSLSNI", "0", true),
+        ("PGSSLSNI", "1", false),
+    ] {
+        let result = config(&[("PGHOST", "h"), (variable, value)], &[]).map(|_| ());
+        let message = format!(
+            "{variable} is set, and not every driver can honour it\nUnset it to connect without it."
+        );
+        assert_eq!(
+            result,
+            if refused { Err(message) } else { Ok(()) },
+            "{variable}={value}"
+        );
+    }
+}
+
+#[test]
+fn a_host_of_the_process_wins_over_a_url_in_dotenv() {
+    let url = ("DATABASE_URL", "postgresql://dotenv:1/?sslmode=require");
+    let process = [("PGHOST", "process"), ("PGSSLMODE", "verify-full")];
+    let config = config(&process, &[url, ("PGUSER", "dotenv")]).unwrap();
+    assert_eq!(config.hosts[0].to_string(), "process:26257");
+    assert_eq!(
+        (config.sslmode, config.user.as_str()),
+        (SslMode::VerifyFull, "dotenv")
+    );
+}
+
+#[test]
+fn modes_that_do_not_protect_and_unix_sockets_are_refused_with_what_to_write_instead() {
+    for mode in ["prefer", "allow"] {
+        let error = of_url(&format!("postgresql://h?sslmode={mode}")).unwrap_err();
+        let expected = format!("sslmode in DATABASE_URL is not valid: {mode} does not protect");
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(
+            error.ends_with(
+                "Write sslmode=verify-full or require to encrypt it, or disable not to."
+            )
+        );
+    }
+    for url in [
+        "postgresql://%2Frun%2Fdb/d",
+        "postgresql://?host=/run/db",
+        "postgresql://a,%40abstract",
+    ] {
+        let error = of_url(url).unwrap_err();
+        assert!(
+            error.starts_with("host in DATABASE_URL is the directory of a Unix socket"),
+            "{error}"
+        );
+        assert!(error.contains("localhost"), "{error}");
+    }
+    let error = config(&[("PGHOST", "/tmp")], &[]).unwrap_err();
+    assert!(
+        error.starts_with("PGHOST is the directory of a Unix socket"),
+        "{error}"
+    );
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_refused_with_what_to_do() {
+    for (url, message) in [
+        (
+            "postgresql://demo:<password>@h/",
+            "password is still the placeholder <password>\n\
+             Put your own value there, in .env or in the environment.",
+        ),
+        (
+            "postgresql://demo@h/?sslrootcert=<certs_dir>/ca.crt",
+            "sslrootcert is still the placeholder <certs_dir>/ca.crt\n\
+             Put your own value there, in .env or in the environment.",
+        ),
+        (
+            "host=localhost user=demo",
+            "DATABASE_URL must begin with postgresql:// or postgres://\n\
+             Keyword/value strings (host=… user=…) are not supported; set PGHOST, PGUSER and so on instead.",
+        ),
+        (
+            "postgresql://h/?channel_binding=require",
+            "the parameter channel_binding in DATABASE_URL is not supported\n\
+             Supported are: host, port, user, password, dbname, sslmode, sslrootcert, sslcert, sslkey, options, \
+             application_name, connect_timeout, load_balance_hosts.",
+        ),
+        (
+            "postgresql://demo:S3c/ret@h/",
+            "DATABASE_URL has an \"@\" that is not percent-encoded\n\
+             In a user name, a password and a parameter write @ as %40, : as %3A, / as %2F and % as %25.",
+        ),
+        (
+            "postgresql://h/?sslmode=require&sslrootcert=system",
+            "sslmode=require cannot be used with the operating system's certificates\n\
+             Anyone can get a certificate from those authorities, so the host name must be checked as well: \
+             use sslmode=verify-full, or name your cluster's ca.crt with sslrootcert.",
+        ),
+        (
+            "postgresql://h/?load_balance_hosts=yes",
+            "load_balance_hosts in DATABASE_URL is not valid: it must be disable or random",
+        ),
+    ] {
+        assert_eq!(of_url(url).unwrap_err(), message);
+    }
+    let port = of_url("postgresql://demo:<S3cret>").unwrap_err();
+    assert!(
+        port.starts_with("port in DATABASE_URL is not valid"),
+        "{port}"
+    );
+}
+
+#[test]
+fn a_malformed_dotenv_is_reported_by_its_line_and_without_its_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(".env");
+    let text = "# mine\nPGHOST=localhost\nDATABASE_URL=postgresql://demo:S3cret pass@localhost/\n";
+    std::fs::write(&path, text).unwrap();
+    let error = Environment::default()
+        .read_dotenv(&path)
+        .unwrap_err()
+        .to_string();
+    let expected = format!(
+        "{}, line 3: this is not NAME=value\n\
+         Put a value with spaces, quotes or a $ into single quotes.",
+        path.display()
+    );
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_timeout_below_a_second_is_not_written_as_for_ever() {
+    let mut config = of_url("postgresql://h").unwrap();
+    config.connect_timeout = Some(Duration::from_millis(1));
+    assert!(config.to_url().ends_with("&connect_timeout=1"));
+}
+
+#[test]
+fn the_env_example_documents_every_variable_and_no_other() {
+    let text = include_str!("../../../.env.example");
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches("# ").split_once('='));
+    let mut documented: Vec<&str> = names
+        .map(|(name, _)| name)
+        .filter(|name| is_name(name))
+        .collect();
+    let mut supported: Vec<&str> = PARAMETERS.iter().map(|(_, variable)| *variable).collect();
+    supported.extend(["DATABASE_URL", "COCKROACH"]);
+    documented.sort_unstable();
+    supported.sort_unstable();
+    assert_eq!(documented, supported);
 }
 
 /// Any text that a parameter can hold.
@@ -226,8 +391,7 @@ fn text() -> impl Strategy<Value = String> {
 fn any_config() -> impl Strategy<Value = Config> {
     let name = prop_oneof![
         "[a-z0-9.-]{1,12}",
-        "[a-f0-9]{1,4}:(:[a-f0-9]{1,4}){1,3}",
-        "/[^\0,]{1,12}"
+        "[a-f0-9]{1,4}:(:[a-f0-9]{1,4}){1,3}(%[a-z0-9]{1,4})?"
     ];
     let host = (name, 1..=u16::MAX).prop_map(|(name, port)| Host {
         name: name.trim().to_owned(),
@@ -245,32 +409,44 @@ fn any_config() -> impl Strategy<Value = Config> {
     let files = (option::of(path()), option::of(path()), option::of(path()));
     let mode = prop::sample::select(&SslMode::ALL[..]);
     let timeout = option::of((1..=i32::MAX as u64).prop_map(Duration::from_secs));
-    (vec(host, 1..4), strings, files, mode, timeout).prop_map(
-        |(hosts, strings, files, sslmode, connect_timeout)| {
-            let (user, password, dbname, options, application_name) = strings;
-            let (root, sslcert, sslkey) = files;
-            let sslrootcert = root.map(RootCert::File);
-            Config {
-                hosts,
-                user,
-                password,
-                dbname,
-                sslmode,
-                sslrootcert,
-                sslcert,
-                sslkey,
-                options,
-                application_name,
-                connect_timeout,
-            }
-        },
+    (
+        vec(host, 1..4),
+        strings,
+        files,
+        mode,
+        timeout,
+        any::<bool>(),
     )
+        .prop_map(
+            |(hosts, strings, files, sslmode, connect_timeout, load_balance_hosts)| {
+                let (user, password, dbname, options, application_name) = strings;
+                let (root, sslcert, sslkey) = files;
+                let sslrootcert = root.map(RootCert::File);
+                Config {
+                    hosts,
+                    user,
+                    password,
+                    dbname,
+                    sslmode,
+                    sslrootcert,
+                    sslcert,
+                    sslkey,
+                    options,
+                    application_name,
+                    connect_timeout,
+                    load_balance_hosts,
+                }
+            },
+        )
 }
 
 proptest! {
     #[test]
     fn what_is_written_is_read_again(config in any_config()) {
-        let read = Settings::of_url(&config.to_url(), None, &Environment::default()).and_then(Settings::settle);
+        let none = Environment::default();
+        let read = parse(&config.to_url())
+            .and_then(|parameters| Settings::new(parameters, None, &none))
+            .and_then(Settings::resolve);
         prop_assert_eq!(read.map_err(|error| error.to_string()), Ok(config));
     }
 
@@ -295,7 +471,7 @@ proptest! {
     fn the_password_shows_in_no_error(
         password in "[A-Z]{12}[^\0]{0,8}",
         broken in prop::sample::select(&["postgresql://u:P@h:x/d", "postgresql://u:P@h?a=b", "postgresql://u:P@h?sslmode=P&b",
-            "postgresql://u:P@[::1/d", "postgresql://u:P%@h", "postgresql://u:P@h?=", "postgresql://u:P@h,i:1,j:2,k?port=1,2"][..]),
+            "postgresql://u:P@[::1/d", "postgresql://u:P%@h", "postgresql://u:P/x@h", "postgresql://u:x?P=y/x@h", "postgresql://u:1?options=P/x@h", "postgresql://u:P@h?=", "postgresql://u:P@h,i:1,j:2,k?port=1,2"][..]),
         encode: bool,
     ) {
         let written = if encode { crate::url::encode(&password) } else { password.clone() };

@@ -1,13 +1,16 @@
-//! What can be wrong with the settings, in words for the person who wrote them.
+//! [`ConfigError`]: what is wrong with the settings.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::parameters::PARAMETERS;
 
-/// Settings that cannot be used. The message says what is wrong and what to do; no variant holds the
-/// password or a text that may contain it.
-#[derive(Debug, thiserror::Error)]
+/// Settings that cannot be used.
+///
+/// The message says what is wrong and what to do. No variant contains the password, or a text that may be a
+/// piece of it. `Debug` is `Display`.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// Neither `DATABASE_URL` nor `PGHOST` is set.
@@ -18,14 +21,14 @@ pub enum ConfigError {
     )]
     NotSet,
 
-    /// A variable holds something that is not UTF-8.
+    /// A variable is not UTF-8.
     #[error("{variable} is not valid UTF-8")]
     NotUnicode {
         /// The environment variable.
         variable: String,
     },
 
-    /// `.env` has a line that is not `NAME=value`.
+    /// A line of `.env` is not `NAME=value`.
     #[error(
         "{}, line {line}: this is not NAME=value\n\
          Put a value with spaces, quotes or a $ into single quotes.", path.display()
@@ -37,32 +40,42 @@ pub enum ConfigError {
         line: usize,
     },
 
-    /// `.env` is there and cannot be read.
+    /// `.env` exists and cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     DotenvUnreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 
     /// The connection string does not begin with `postgresql://` or `postgres://`.
     #[error(
         "DATABASE_URL must begin with postgresql:// or postgres://\n\
-         Keyword/value strings (host=… user=…) are not understood; set PGHOST, PGUSER and so on instead."
+         Keyword/value strings (host=… user=…) are not supported; set PGHOST, PGUSER and so on instead."
     )]
     NotAUrl,
 
-    /// An `@` where only a password that was not percent-encoded puts one.
+    /// An `@` that can only be part of a password that is not percent-encoded.
     #[error(
-        "DATABASE_URL has an \"@\" in its host or database\n\
-         In a user name or password, write @ as %40, : as %3A, / as %2F and % as %25."
+        "DATABASE_URL has an \"@\" that is not percent-encoded\n\
+         In a user name, a password and a parameter write @ as %40, : as %3A, / as %2F and % as %25."
     )]
     StrayAt,
 
-    /// An IPv6 literal that is not `[…]`.
+    /// An IPv6 address that is not `[…]`.
     #[error("the IPv6 address in DATABASE_URL {0}; it is written [::1]:26257")]
     Ipv6(&'static str),
+
+    /// A host that is the directory of a Unix socket.
+    #[error(
+        "{origin} is the directory of a Unix socket, which is not supported\n\
+         Write the name or the IP address of the server: localhost, for one on this machine."
+    )]
+    UnixSocket {
+        /// Where the value is written.
+        origin: String,
+    },
 
     /// A query parameter without a value.
     #[error(
@@ -88,9 +101,10 @@ pub enum ConfigError {
         problem: &'static str,
     },
 
-    /// A placeholder of a template is still there.
+    /// A placeholder of a template that was not replaced.
     #[error(
-        "{name} is still the placeholder {placeholder}\nPut your own value there, in .env or in the environment."
+        "{name} is still the placeholder {placeholder}\n\
+         Put your own value there, in .env or in the environment."
     )]
     Placeholder {
         /// The parameter or variable.
@@ -99,20 +113,9 @@ pub enum ConfigError {
         placeholder: String,
     },
 
-    /// A parameter that libpq does not have either.
+    /// A parameter that does not exist, or that not every driver can honour.
     #[error(
-        "unknown parameter {name} in DATABASE_URL\nUnderstood are: {}.",
-        names()
-    )]
-    UnknownParameter {
-        /// The parameter.
-        name: String,
-    },
-
-    /// A parameter of libpq that one of the three drivers would ignore.
-    #[error(
-        "the parameter {name} in DATABASE_URL is not supported: not all three drivers can honour it\n\
-         Remove it, or use libpq itself. Understood are: {}.",
+        "the parameter {name} in DATABASE_URL is not supported\nSupported are: {}.",
         names()
     )]
     UnsupportedParameter {
@@ -120,10 +123,8 @@ pub enum ConfigError {
         name: String,
     },
 
-    /// A variable of libpq's that one of the three drivers would ignore.
-    #[error(
-        "{name} is set, and not all three drivers can honour it\nUnset it to connect without it."
-    )]
+    /// A variable of libpq that not every driver can honour.
+    #[error("{name} is set, and not every driver can honour it\nUnset it to connect without it.")]
     UnsupportedVariable {
         /// The variable.
         name: &'static str,
@@ -132,13 +133,13 @@ pub enum ConfigError {
     /// A value that its parameter cannot have.
     #[error("{origin} is not valid: {expected}")]
     InvalidValue {
-        /// Where the value was written: `sslmode in DATABASE_URL`, or `PGSSLMODE`.
+        /// Where the value is written: `sslmode in DATABASE_URL`, or `PGSSLMODE`.
         origin: String,
-        /// What it may be.
+        /// The values that are valid.
         expected: String,
     },
 
-    /// The number of ports is neither one nor that of the hosts.
+    /// The number of ports is neither one nor the number of hosts.
     #[error("{ports} ports for {hosts} hosts: give one port for all of them, or one for each")]
     PortsAndHosts {
         /// How many ports.
@@ -147,14 +148,14 @@ pub enum ConfigError {
         hosts: usize,
     },
 
-    /// An encrypted or checked connection that the chosen certificates do not allow.
+    /// An `sslmode` that does not check the host name, with the operating system's certificates.
     #[error(
         "sslmode={sslmode} cannot be used with the operating system's certificates\n\
-         Anybody can get a certificate from the authorities there, so the host name must be checked as well: \
-         use sslmode=verify-full, or name your cluster's ca.crt with sslrootcert."
+         Anyone can get a certificate from those authorities, so the host name must be checked as well: use \
+         sslmode=verify-full, or name your cluster's ca.crt with sslrootcert."
     )]
     WeakWithSystemRoots {
-        /// The mode that was asked for.
+        /// The mode.
         sslmode: &'static str,
     },
 
@@ -168,6 +169,16 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         problem: String,
     },
+
+    /// A setting that this driver cannot honour.
+    #[error("{0}")]
+    Driver(String),
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 fn names() -> String {

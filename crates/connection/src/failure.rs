@@ -1,260 +1,264 @@
-//! Why a connection failed, and what to do about it: the one place that has the hints.
-//!
-//! The drivers tell their reasons in different types and words; what they have in common is the text. It
-//! is matched here, so that the same mistake gets the same message from all three.
+//! [`Kind`]: why an attempt to connect failed, from the SQLSTATE or, without one, from the error's text.
 
 use std::error::Error;
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::iter::successors;
 
-use crate::config::Config;
-use crate::probe::ProbeError;
+use crate::error::ConfigError;
 
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    HostNotFound,
-    Refused,
-    TimedOut,
-    NoTls,
-    TlsRequired,
-    UnknownAuthority,
-    Expired,
-    NotYetValid,
-    /// The names that the certificate does bear.
-    OtherName(String),
-    ClientCertificate(String),
-    WrongPassword,
-    NoPassword,
-    NoDatabase,
-    ScramIterations,
-    /// Something else, in the driver's words.
-    Other(String),
-}
-
-/// How far a failure reaches.
+/// Why connecting failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// This way of encrypting: `prefer` goes on in plain text.
-    Encryption,
-    /// This host: the next one is tried.
-    Host,
-    /// All of them. libpq: once a server has answered, an authentication failure ends the search.
-    Everything,
+#[non_exhaustive]
+pub enum Kind {
+    /// The host name has no address.
+    HostNotFound,
+    /// The address refused the TCP connection: no server listens on this port.
+    Refused,
+    /// The TCP connection was not established within `connect_timeout`.
+    TimedOut,
+    /// The TCP connection was established, and the server did not answer within `connect_timeout`.
+    NoAnswer,
+    /// The server does not offer TLS.
+    NoTls,
+    /// The server accepts only connections with TLS.
+    TlsRequired,
+    /// The server's certificate is not from a trusted authority.
+    UnknownAuthority,
+    /// The server's certificate has expired.
+    Expired,
+    /// The certificate of the authority that issued the server's certificate has expired.
+    AuthorityExpired,
+    /// The server's certificate, or one of its authorities', is not yet valid.
+    NotYetValid,
+    /// The server's certificate is for another host name.
+    OtherName,
+    /// The server requires a client certificate, or does not accept this one.
+    ClientCertificate,
+    /// The server does not accept the user with this password.
+    Password,
+    /// The server asks for a password, and none is set.
+    NoPassword,
+    /// The server does not authorize this user, from this network, for this database.
+    NotAuthorized,
+    /// The database does not exist. CockroachDB reports this at the first statement instead.
+    NoDatabase,
+    /// The server is starting up or shutting down, or has too many connections.
+    Busy,
+    /// The password is hashed with more iterations than the `postgres` crate accepts.
+    ScramIterations,
+    /// The settings cannot be used.
+    Settings,
+    /// Another reason: see the message and the source.
+    Other,
 }
 
-impl Failure {
-    pub(crate) fn of(error: &(dyn Error + 'static)) -> Failure {
-        if let Some(ProbeError(failure)) = error.downcast_ref() {
-            return failure.clone();
-        }
-        let mut causes = successors(Some(error), |&error| error.source());
-        match causes
-            .find_map(|cause| cause.downcast_ref::<io::Error>())
-            .map(io::Error::kind)
-        {
-            // A socket's own time limit shows as WouldBlock.
-            Some(ErrorKind::TimedOut | ErrorKind::WouldBlock) => Failure::TimedOut,
-            _ => Failure::of_text(&chain_text(error)),
+impl Kind {
+    /// All kinds.
+    #[cfg(test)]
+    pub(crate) const ALL: [Kind; 20] = [
+        Kind::HostNotFound,
+        Kind::Refused,
+        Kind::TimedOut,
+        Kind::NoAnswer,
+        Kind::NoTls,
+        Kind::TlsRequired,
+        Kind::UnknownAuthority,
+        Kind::Expired,
+        Kind::AuthorityExpired,
+        Kind::NotYetValid,
+        Kind::OtherName,
+        Kind::ClientCertificate,
+        Kind::Password,
+        Kind::NoPassword,
+        Kind::NotAuthorized,
+        Kind::NoDatabase,
+        Kind::Busy,
+        Kind::ScramIterations,
+        Kind::Settings,
+        Kind::Other,
+    ];
+
+    /// Whether no further address is tried. libpq's rule: after an authentication failure (password,
+    /// certificate) the search ends.
+    pub(crate) fn ends_search(self) -> bool {
+        !matches!(
+            self,
+            Kind::HostNotFound
+                | Kind::Refused
+                | Kind::TimedOut
+                | Kind::NoAnswer
+                | Kind::Busy
+                | Kind::Other
+        )
+    }
+
+    pub(crate) fn is_about_certificate(self) -> bool {
+        matches!(
+            self,
+            Kind::UnknownAuthority | Kind::Expired | Kind::OtherName
+        )
+    }
+}
+
+/// A driver's error from one attempt to connect, with the server's SQLSTATE if the driver knows it.
+///
+/// Every error converts into it with `?`. An [`io::Error`] of kind `TimedOut` is recognised as the end of
+/// the time limit, and a [`ConfigError`] as settings that the driver cannot honour.
+pub struct AttemptError {
+    pub(crate) source: Box<dyn Error + Send + Sync>,
+    sqlstate: Option<String>,
+}
+
+impl AttemptError {
+    /// Wraps a driver's error and the server's SQLSTATE.
+    pub fn new(error: impl Error + Send + Sync + 'static, sqlstate: Option<&str>) -> AttemptError {
+        AttemptError {
+            source: Box::new(error),
+            sqlstate: sqlstate.map(str::to_owned),
         }
     }
 
-    /// Recognises the words of `postgres`, libpq, sqlx, OpenSSL, PostgreSQL and CockroachDB.
-    pub(crate) fn of_text(text: &str) -> Failure {
-        let lower = text.to_lowercase();
-        let says = |needles: &[&str]| needles.iter().any(|needle| lower.contains(needle));
-        if says(&["password authentication failed"]) {
-            Failure::WrongPassword
-        } else if says(&["no password supplied", "password missing"]) {
-            Failure::NoPassword
-        } else if says(&["scram iteration count exceeds"]) {
-            Failure::ScramIterations
-        } else if says(&["ssl connection required", ", no encryption"]) {
-            Failure::TlsRequired
-        } else if says(&[
-            "valid client certificate",
-            "alert",
-            "certificate authentication failed",
-        ]) {
-            Failure::ClientCertificate(one_line(text))
-        } else if lower.contains("database")
-            && says(&["does not exist", "target database or schema"])
-        {
-            Failure::NoDatabase
-        } else if says(&["lookup address", "could not translate host name"]) {
-            Failure::HostNotFound
-        } else if says(&["connection refused", "no such file or directory"]) {
-            Failure::Refused
-        } else if says(&["timed out", "timeout expired"]) {
-            Failure::TimedOut
-        } else if says(&["server does not support"]) {
-            Failure::NoTls
-        } else if says(&["certificate has expired"]) {
-            Failure::Expired
-        } else if says(&[
-            "does not match host name",
-            "hostname mismatch",
-            "ip address mismatch",
-        ]) {
-            Failure::OtherName(String::new())
-        } else if says(&["certificate verify failed"]) {
-            Failure::UnknownAuthority
-        } else {
-            Failure::Other(one_line(text))
+    /// Returns why the attempt failed, and the text of the server or the driver.
+    pub(crate) fn classify(&self) -> (Kind, String) {
+        let error: &(dyn Error + 'static) = &*self.source;
+        let causes = || successors(Some(error), |&error| error.source());
+        if error.is::<ConfigError>() {
+            return (Kind::Settings, error.to_string());
+        }
+        if let Some(sqlstate) = &self.sqlstate {
+            let text = causes().last().unwrap_or(error).to_string();
+            return of_server(Some(sqlstate), server_message(&text).unwrap_or(&text));
+        }
+        let io_error = causes().find_map(|cause| cause.downcast_ref::<io::Error>());
+        match io_error.map(io::Error::kind) {
+            Some(ErrorKind::TimedOut) => (Kind::TimedOut, String::new()),
+            Some(ErrorKind::ConnectionRefused) => (Kind::Refused, String::new()),
+            _ => of_text(&chain_text(error)),
         }
     }
+}
 
-    pub(crate) fn reach(&self) -> Reach {
-        match self {
-            Failure::HostNotFound | Failure::Refused | Failure::TimedOut => Reach::Host,
-            Failure::NoTls
-            | Failure::UnknownAuthority
-            | Failure::Expired
-            | Failure::NotYetValid
-            | Failure::OtherName(_)
-            | Failure::ClientCertificate(_) => Reach::Encryption,
-            Failure::TlsRequired
-            | Failure::WrongPassword
-            | Failure::NoPassword
-            | Failure::NoDatabase
-            | Failure::ScramIterations => Reach::Everything,
-            // A server that is starting up or shutting down (SQLSTATE 57P03) answers, but not for good.
-            Failure::Other(text) if text.contains("the database system is") => Reach::Host,
-            Failure::Other(text) if text.contains("no pg_hba.conf entry") => Reach::Encryption,
-            Failure::Other(text)
-                if text.contains("FATAL") || text.contains("returned from database") =>
+impl<E: Error + Send + Sync + 'static> From<E> for AttemptError {
+    fn from(error: E) -> AttemptError {
+        AttemptError::new(error, None)
+    }
+}
+
+/// Classifies an error message of the server.
+fn of_server(sqlstate: Option<&str>, message: &str) -> (Kind, String) {
+    let begins = |phrases: &[&str]| phrases.iter().any(|phrase| message.starts_with(phrase));
+    let is_missing = |what: &str| {
+        begins(&[&format!("{what} \"")]) && first_line(message).ends_with("\" does not exist")
+    };
+    let certificate = [
+        "connection requires a valid client certificate",
+        "certificate authentication failed",
+    ];
+    let busy = [
+        "the database system is ",
+        "sorry, too many clients already",
+        "remaining connection slots are reserved",
+        "too many connections for ",
+    ];
+    let kind = match sqlstate {
+        Some("28P01") => Kind::Password,
+        Some("3D000") => Kind::NoDatabase,
+        Some("53300" | "57P03") => Kind::Busy,
+        _ if begins(&["node is running secure mode, SSL connection required"]) => Kind::TlsRequired,
+        // libpq does not pass the SQLSTATE on, and 28000 has several meanings.
+        None | Some("28000") => {
+            if begins(&["password authentication failed for user "]) {
+                Kind::Password
+            } else if begins(&certificate) {
+                Kind::ClientCertificate
+            } else if sqlstate.is_some()
+                || begins(&[
+                    "no pg_hba.conf entry for ",
+                    "pg_hba.conf rejects connection for ",
+                ])
+                || is_missing("role")
             {
-                Reach::Everything
+                Kind::NotAuthorized
+            } else if is_missing("database") {
+                Kind::NoDatabase
+            } else if begins(&busy) {
+                Kind::Busy
+            } else {
+                Kind::Other
             }
-            Failure::Other(_) => Reach::Host,
         }
-    }
-
-    /// What to do about it; empty where there is nothing better to say than what happened.
-    pub(crate) fn hint(&self, config: &Config) -> String {
-        match self {
-            Failure::HostNotFound => {
-                "Check the host in DATABASE_URL for typing errors, and your network.".into()
-            }
-            Failure::Refused => {
-                "Is the server running, and is this its port? CockroachDB's is 26257. \
-                                 `scripts/local-cluster start` starts a cluster on this machine."
-                    .into()
-            }
-            Failure::TimedOut => {
-                "A managed cluster lets in only the networks that are authorised: add this \
-                                  machine's public address on the cluster's Networking page."
-                    .into()
-            }
-            Failure::NoTls => format!(
-                "sslmode={} asks for TLS. If this is the right server, switch TLS on there; sslmode=disable \
-                 would send everything in clear text.",
-                config.sslmode.name()
-            ),
-            Failure::TlsRequired => {
-                "Use sslmode=verify-full and name your cluster's ca.crt with sslrootcert.".into()
-            }
-            Failure::UnknownAuthority => {
-                "Download your cluster's ca.crt and name its place with sslrootcert. If \
-                                          you did, it belongs to another cluster."
-                    .into()
-            }
-            Failure::Expired => {
-                "Renew the server's certificate, and check this machine's clock.".into()
-            }
-            Failure::NotYetValid => "Check this machine's clock, and the server's.".into(),
-            Failure::OtherName(_) => "Connect by a name that the certificate bears.".into(),
-            Failure::ClientCertificate(_) => {
-                "Name your client certificate with sslcert and its key with sslkey; \
-                                              it must be for the user in DATABASE_URL."
-                    .into()
-            }
-            Failure::WrongPassword => {
-                "Check user and password in DATABASE_URL. In a password, write @ as %40, : as \
-                                       %3A, / as %2F and % as %25."
-                    .into()
-            }
-            Failure::NoPassword => "Put the password into DATABASE_URL, or into PGPASSWORD.".into(),
-            Failure::NoDatabase => format!(
-                "Check the database in DATABASE_URL, or create it: CREATE DATABASE \"{}\"",
-                config.dbname.replace('"', "\"\"")
-            ),
-            Failure::ScramIterations => format!(
-                "CockroachDB 22.1 hashed this password 119,680 times, and the postgres crate takes at most \
-                 100,000. Set the password anew, as an admin:\n\
-                 SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610;\n\
-                 ALTER USER \"{}\" WITH PASSWORD '…';",
-                config.user.replace('"', "\"\"")
-            ),
-            Failure::Other(_) => String::new(),
-        }
-    }
-
-    /// What happened, in words.
-    pub(crate) fn reason(&self, config: &Config) -> String {
-        match self {
-            Failure::WrongPassword => format!(
-                "the server does not accept user {} with this password",
-                config.user
-            ),
-            Failure::NoPassword => {
-                format!("the server asks for a password for user {}", config.user)
-            }
-            Failure::NoDatabase => format!("there is no database {}", config.dbname),
-            other => other.to_string(),
-        }
-    }
+        _ => Kind::Other,
+    };
+    (kind, one_line(message))
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Failure::HostNotFound => "there is no host of this name",
-            Failure::Refused => "nothing listens there (connection refused)",
-            Failure::TimedOut => "no answer (timed out)",
-            Failure::NoTls => "the server does not offer TLS",
-            Failure::TlsRequired => "the server accepts only connections with TLS",
-            Failure::UnknownAuthority => {
-                "the server's certificate is from an authority that is not trusted"
-            }
-            Failure::Expired => "the server's certificate has expired",
-            Failure::NotYetValid => "the server's certificate is not yet valid",
-            Failure::OtherName(names) if names.is_empty() => {
-                "the server's certificate is for another name"
-            }
-            Failure::OtherName(names) => {
-                return write!(f, "the server's certificate is for another name: {names}");
-            }
-            Failure::ClientCertificate(text) => {
-                return write!(
-                    f,
-                    "the server wants a client certificate, or another one: {text}"
-                );
-            }
-            Failure::WrongPassword => "the server does not accept this user and password",
-            Failure::NoPassword => "the server asks for a password",
-            Failure::NoDatabase => "there is no such database",
-            Failure::ScramIterations => "SCRAM iteration count exceeds the maximum allowed",
-            Failure::Other(text) => text,
-        })
+/// Classifies the text of an error that carries no SQLSTATE, in the words of libpq, `postgres`, sqlx and
+/// OpenSSL.
+fn of_text(text: &str) -> (Kind, String) {
+    // libpq: `connection to server at "HOST" (ADDRESS), port N failed: ` precedes the reason.
+    let (_, text) = text
+        .split_once("connection to server at \"")
+        .and_then(|(_, rest)| rest.split_once(" failed: "))
+        .unwrap_or(("", text));
+    if let Some(message) = server_message(text) {
+        return of_server(None, message);
     }
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    let kind = if says(&["no password supplied", "password missing"]) {
+        Kind::NoPassword
+    } else if says(&["SCRAM iteration count exceeds the maximum"]) {
+        Kind::ScramIterations
+    } else if says(&["Connection refused"]) {
+        Kind::Refused
+    } else if says(&["timeout expired", "timed out"]) {
+        Kind::TimedOut
+    } else if says(&["server does not support SSL", "server does not support TLS"]) {
+        Kind::NoTls
+    } else if says(&[
+        "does not match host name",
+        "ostname mismatch",
+        "IP address mismatch",
+    ]) {
+        Kind::OtherName
+    } else if says(&["certificate has expired"]) {
+        Kind::Expired
+    } else if says(&["certificate verify failed"]) {
+        Kind::UnknownAuthority
+    } else if says(&[
+        "alert certificate required",
+        "alert handshake failure",
+        "alert bad certificate",
+        "alert unknown ca",
+    ]) {
+        Kind::ClientCertificate
+    } else {
+        Kind::Other
+    };
+    (kind, one_line(text))
 }
 
-impl Error for Failure {}
+/// Returns the message that follows the severity of a server's error: `FATAL:  `, `ERROR: `. A server may
+/// translate the severity.
+fn server_message(text: &str) -> Option<&str> {
+    let (severity, message) = text.split_once(':')?;
+    let is_severity = !severity.is_empty() && severity.chars().all(char::is_uppercase);
+    (is_severity && severity != "SSL").then(|| message.trim_start())
+}
 
-/// An error and its causes in one line, each thing said once.
-pub(crate) fn chain_text(error: &(dyn Error + 'static)) -> String {
+/// Returns the texts of an error and its causes, without repetitions.
+fn chain_text(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
+    for cause in successors(error.source(), |&error| error.source()) {
+        let more = cause.to_string();
         if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
-        cause = error.source();
     }
     text
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim_end()
 }
 
 fn one_line(text: &str) -> String {

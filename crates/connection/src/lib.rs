@@ -1,83 +1,116 @@
-//! What to connect to: one connection string, one meaning, whichever driver reads it.
+//! The settings of a connection to CockroachDB, with the same meaning for every driver.
 //!
-//! The string that CockroachDB's console gives out works unchanged with all three drivers and means what
-//! [libpq's documentation](https://www.postgresql.org/docs/current/libpq-connect.html) says it means. This
-//! crate reads it and settles TLS; it knows no driver. Each driver's package turns a [`Config`] into a
-//! connection:
+//! The connection string that CockroachDB's console gives out works unchanged with every driver and means
+//! what [libpq's documentation](https://www.postgresql.org/docs/current/libpq-connect.html) says. This crate
+//! reads it, resolves TLS and finds a server; it knows no driver. Each driver's package turns a [`Server`]
+//! into a connection:
 //!
 //! ```no_run
-//! # fn main() -> Result<(), crdb_connection::ConnectError> {
-//! let config = crdb_connection::Config::from_env()?;
+//! # type Connection = std::net::TcpStream;
+//! use crdb_connection::{AttemptError, Config, ConnectError, Server};
+//!
+//! fn connect(config: &Config) -> Result<Connection, ConnectError> {
+//!     config.connect_with(connect_to)
+//! }
+//!
+//! fn connect_to(server: Server) -> Result<Connection, AttemptError> {
+//! #   let connection = std::net::TcpStream::connect((server.host.name.as_str(), server.host.port))?;
+//!     // Pass server.host, server.hostaddr(), server.config and server.tls to the driver.
+//!     Ok(connection)
+//! }
+//!
+//! # fn main() -> Result<(), ConnectError> {
+//! let config = Config::from_env()?;
 //! println!("connecting to {config}"); // postgresql://user:***@host:26257/defaultdb?…
+//! let connection = connect(&config)?;
 //! # Ok(()) }
 //! ```
 //!
+//! # Layout
+//!
+//! - `config`: [`Config`], the settings.
+//! - `settings`: from the URL, the variables and the defaults to a [`Config`].
+//! - `parameters`: the supported parameters and the refused variables.
+//! - `url`: the grammar of the URL.
+//! - `options`: takes the parameter `options` apart.
+//! - `environment`: the variables of the process and of `.env`.
+//! - `error`: [`ConfigError`], what is wrong with the settings.
+//! - `tls`: [`Tls`], the policy; `pem`: reading certificate and key files.
+//! - `connect`: [`Config::connect_with`], the search for a server, and [`ConnectError`].
+//! - `failure`: [`Kind`], why an attempt failed; `advice`: the words for it; `certificate`: a look at the
+//!   server to find the exact reason.
+//!
 //! # Where settings come from
 //!
-//! The first that has a value wins: the URL's own parts; then the `PG*` variable of the environment; then
-//! that of the nearest `.env`, upwards from the working directory; then the default. [`Config`] says for
-//! each parameter which variable and which default it has. A relative path in `.env` is relative to that
-//! file.
+//! The first source that has a value wins: the URL; then the `PG*` variable of the environment; then that
+//! of the nearest `.env`, upwards from the working directory; then the default. [`Config`] has the variable
+//! and the default of each parameter. A `PGHOST` in the environment wins over a `DATABASE_URL` in `.env`. A
+//! relative path in `.env` is relative to that file.
 //!
 //! # sslmode
 //!
-//! | sslmode | encrypted | certificate's issuer checked | host name checked |
+//! | sslmode | encrypted | certificate chain verified | host name verified |
 //! |---|---|---|---|
 //! | `disable` | no | | |
-//! | `prefer` | if the server offers it | only if a root certificate is given | no |
 //! | `require` | yes | only if a root certificate is given | no |
 //! | `verify-ca` | yes | yes | no |
 //! | `verify-full`, the default | yes | yes | yes |
 //!
-//! Where `sslrootcert` is not given, it is `~/.postgresql/root.crt` if that is there, else, for
-//! `verify-full`, the certificates that the operating system trusts. `sslrootcert=system` asks for those by
-//! name. A Unix socket is never encrypted.
+//! Without `sslrootcert`, the root certificate is `~/.postgresql/root.crt` if it exists, else, with
+//! `verify-full`, those that the operating system trusts. `sslrootcert=system` names the latter.
 //!
-//! # Where this is narrower than libpq, on purpose
+//! SeaORM is stricter: with a root certificate, it verifies the host name in every mode, and it refuses a
+//! file with several certificates. It also accepts a certificate for the host's name from an authority that
+//! the operating system trusts.
 //!
-//! - URLs only, no keyword/value strings; no `~/.pgpass`, no service file.
-//! - No `sslmode=allow`.
-//! - A parameter that not all three drivers can honour is refused by its name (`channel_binding`,
-//!   `target_session_attrs`, `hostaddr`, `sslcrl`, …), and so is the variable that stands for one that
-//!   would make the connection safer (`PGCHANNELBINDING`, `PGREQUIREAUTH`, …).
-//! - An `@` in the host or the database that is not percent-encoded is refused: it is a password's.
-//! - A root certificate that is named and missing is an error in every mode but `disable`; so is a client
-//!   certificate. libpq goes on without.
-//! - `verify-ca` with the operating system's certificates is refused, as `sslrootcert=system` is there:
-//!   anybody can get a certificate from those authorities.
+//! # Where this is narrower than libpq
+//!
+//! - URLs only, no keyword/value strings; no password file, no service file.
+//! - No `sslmode=prefer` and `allow`, which protect from nothing, and no Unix sockets.
+//! - A parameter that not every driver can honour is refused by its name (`channel_binding`, `hostaddr`,
+//!   `sslcrl`, …), and so is its variable, unless its value changes nothing (`PGCHANNELBINDING=prefer`).
+//! - An `@` that is not percent-encoded is refused: it may be part of a password.
+//! - A root or client certificate that is named and missing is an error in every mode but `disable`; libpq
+//!   connects without it.
+//! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system` with it:
+//!   anyone can get a certificate from those authorities.
+//! - `~/.postgresql/root.crl` is refused, since only libpq would read it.
 //! - Keys that are encrypted with a pass phrase are refused.
 //!
-//! And wider: with `verify-full` and no root certificate at all, libpq fails, and this asks the operating
-//! system.
+//! It is wider in one case: with `verify-full` and no root certificate libpq fails, and this crate uses the
+//! operating system's certificates.
+
 //!
 //! # What connecting costs
 //!
-//! Network round trips, besides TCP's own, counted in front of a server that asks for a SCRAM password over
-//! TLS 1.3: `psql` 5, `postgres` 5, Diesel 7 (it sets the time zone and the encoding in statements of their
-//! own), SeaORM 7 (the server is looked at first, see [`Probe`]). PostgreSQL before version 18 and OpenSSL
-//! need one more each time to agree on a curve.
+//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres` and SeaORM 5,
+//! Diesel 7 (it sets the time zone and the encoding in statements of their own). PostgreSQL before version
+//! 18 and OpenSSL need one more each time to agree on a curve.
 
 #![warn(missing_docs)]
 
-mod attempt;
+mod advice;
+mod certificate;
 mod config;
 #[cfg(test)]
 mod config_tests;
+mod connect;
+#[cfg(test)]
+mod connect_tests;
 mod environment;
 mod error;
-mod exit;
 mod failure;
+mod options;
 mod parameters;
-mod probe;
+mod pem;
 mod settings;
 mod tls;
 mod url;
 #[cfg(test)]
 mod url_tests;
 
-pub use attempt::{Attempts, ConnectError, Server};
 pub use config::{Config, Host, Password, RootCert, SslMode};
+pub use connect::{ConnectError, Server};
 pub use error::ConfigError;
-pub use exit::exit;
-pub use probe::{Probe, ProbeError};
-pub use tls::{Check, Identity, Tls};
+pub use failure::{AttemptError, Kind};
+pub use tls::{Identity, Tls, Verify};

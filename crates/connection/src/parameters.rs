@@ -1,16 +1,14 @@
-//! The parameters of a connection: their names, and the variables that stand in for them.
+//! The parameters of a connection: their names, their variables, and the variables that are refused.
 
 use std::collections::BTreeMap;
 
-use crate::error::ConfigError;
-
-/// Values by libpq's parameter name, as somebody wrote them.
+/// Values by libpq's parameter name, as they are written in the URL.
 pub(crate) type Parameters = BTreeMap<&'static str, String>;
 
-/// Each parameter that is understood, with its environment variable.
+/// Each supported parameter, with its environment variable.
 ///
 /// Source: PostgreSQL's documentation, "Parameter Key Words" and "Environment Variables" of libpq.
-pub(crate) const PARAMETERS: [(&str, &str); 12] = [
+pub(crate) const PARAMETERS: [(&str, &str); 13] = [
     ("host", "PGHOST"),
     ("port", "PGPORT"),
     ("user", "PGUSER"),
@@ -23,93 +21,34 @@ pub(crate) const PARAMETERS: [(&str, &str); 12] = [
     ("options", "PGOPTIONS"),
     ("application_name", "PGAPPNAME"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
 ];
 
-/// Parameters that libpq has and that one of the three drivers cannot honour.
-const LIBPQ_ONLY: [&str; 42] = [
-    "channel_binding",
-    "client_encoding",
-    "fallback_application_name",
-    "gssdelegation",
-    "gssencmode",
-    "gsslib",
-    "hostaddr",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "krbsrvname",
-    "load_balance_hosts",
-    "max_protocol_version",
-    "min_protocol_version",
-    "oauth_client_id",
-    "oauth_client_secret",
-    "oauth_issuer",
-    "oauth_scope",
-    "passfile",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "requiressl",
-    "scram_client_key",
-    "scram_server_key",
-    "service",
-    "servicefile",
-    "ssl",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcertmode",
-    "sslcompression",
-    "sslcrl",
-    "sslcrldir",
-    "sslkeylogfile",
-    "sslnegotiation",
-    "sslpassword",
-    "sslsni",
-    "target_session_attrs",
-    "tcp_user_timeout",
-    "tty",
+/// Variables of libpq that not every driver can honour, with the values that change nothing.
+pub(crate) const REFUSED_VARIABLES: [(&str, &[&str]); 20] = [
+    ("PGCHANNELBINDING", &["prefer"]),
+    ("PGDATESTYLE", &[]),
+    ("PGGEQO", &[]),
+    ("PGGSSENCMODE", &["disable", "prefer"]),
+    ("PGHOSTADDR", &[]),
+    ("PGMAXPROTOCOLVERSION", &["3.0"]),
+    ("PGMINPROTOCOLVERSION", &["3.0"]),
+    ("PGREQUIREAUTH", &[]),
+    ("PGREQUIREPEER", &[]),
+    ("PGREQUIRESSL", &[]),
+    ("PGSERVICE", &[]),
+    ("PGSSLCERTMODE", &["allow"]),
+    ("PGSSLCRL", &[]),
+    ("PGSSLCRLDIR", &[]),
+    ("PGSSLMAXPROTOCOLVERSION", &[]),
+    ("PGSSLMINPROTOCOLVERSION", &["TLSv1.2"]),
+    ("PGSSLNEGOTIATION", &["postgres"]),
+    ("PGSSLSNI", &["1"]),
+    ("PGTARGETSESSIONATTRS", &["any"]),
+    ("PGTZ", &[]),
 ];
 
-/// Variables by which libpq would ask for more safety, or for another server, than the three drivers can
-/// all give.
-pub(crate) const REFUSED_VARIABLES: [&str; 17] = [
-    "PGCHANNELBINDING",
-    "PGGSSENCMODE",
-    "PGHOSTADDR",
-    "PGLOADBALANCEHOSTS",
-    "PGMAXPROTOCOLVERSION",
-    "PGMINPROTOCOLVERSION",
-    "PGREQUIREAUTH",
-    "PGREQUIREPEER",
-    "PGREQUIRESSL",
-    "PGSERVICE",
-    "PGSSLCERTMODE",
-    "PGSSLCRL",
-    "PGSSLCRLDIR",
-    "PGSSLMAXPROTOCOLVERSION",
-    "PGSSLMINPROTOCOLVERSION",
-    "PGSSLNEGOTIATION",
-    "PGTARGETSESSIONATTRS",
-];
-
-/// The parameter of this name, or the reason why there is none.
-pub(crate) fn known(name: &str) -> Result<&'static str, ConfigError> {
-    if let Some((known, _)) = PARAMETERS.iter().find(|(known, _)| *known == name) {
-        Ok(known)
-    } else if LIBPQ_ONLY.contains(&name) {
-        Err(ConfigError::UnsupportedParameter {
-            name: name.to_owned(),
-        })
-    } else {
-        Err(ConfigError::UnknownParameter {
-            name: name.to_owned(),
-        })
-    }
-}
-
-/// Whether this value is a placeholder of a template, such as `<password>`, or holds one, as
-/// `<certs_dir>/ca.crt` does.
+/// Whether this value is or contains a placeholder of a template: `<password>`, `<certs_dir>/ca.crt`.
 pub(crate) fn is_placeholder(parameter: &str, raw: &str) -> bool {
     let Some((before, rest)) = raw.split_once('<') else {
         return false;
@@ -117,21 +56,17 @@ pub(crate) fn is_placeholder(parameter: &str, raw: &str) -> bool {
     let Some((name, after)) = rest.split_once('>') else {
         return false;
     };
-    // A real password may well hold angle brackets, and a placeholder is shown in the message.
-    if parameter == "password" && !(before.is_empty() && after.is_empty() && names_a_password(name))
-    {
+    // A real password may contain angle brackets, and a placeholder is shown in the message.
+    let is_password = parameter == "password";
+    if is_password && !(before.is_empty() && after.is_empty() && names_a_password(name)) {
         return false;
     }
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_- ".contains(c))
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "_- ".contains(c);
+    !name.is_empty() && name.chars().all(is_word)
 }
 
 fn names_a_password(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name == "password"
-        || name.ends_with("-password")
-        || name.ends_with("_password")
-        || name.ends_with(" password")
+    let ends = ["-password", "_password", " password"];
+    name == "password" || ends.iter().any(|end| name.ends_with(end))
 }

@@ -1,6 +1,6 @@
-//! From strings to a [`Config`]: which source wins, what each value may be, and the defaults.
+//! From strings to a [`Config`]: which source wins, which values are valid, and the defaults.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{Config, Host, Password, RootCert, SslMode};
@@ -9,56 +9,92 @@ use crate::error::ConfigError;
 use crate::parameters::{PARAMETERS, Parameters, REFUSED_VARIABLES, is_placeholder};
 use crate::url;
 
-/// Where the parameters come from: the URL first, then the variables.
+impl Config {
+    /// Reads `DATABASE_URL` and the `PG*` variables, from the environment and, for those that are not set
+    /// there, from the nearest `.env` in the working directory or above it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if neither `DATABASE_URL` nor `PGHOST` is set, or if a value cannot be used.
+    pub fn from_env() -> Result<Config, ConfigError> {
+        Config::from_environment(&Environment::read(variables())?)
+    }
+
+    /// Reads this URL instead of `DATABASE_URL`; what it does not give comes from the `PG*` variables.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL or one of the variables cannot be used.
+    pub fn from_url(url: &str) -> Result<Config, ConfigError> {
+        let environment = Environment::read(variables())?;
+        Settings::new(url::parse(url.trim())?, None, &environment)?.resolve()
+    }
+
+    pub(crate) fn from_environment(environment: &Environment) -> Result<Config, ConfigError> {
+        match environment.database_url() {
+            Some(url) => {
+                let parameters = url::parse(url.value.trim())?;
+                Settings::new(parameters, url.directory, environment)?.resolve()
+            }
+            None if environment.get("PGHOST").is_some() => {
+                Settings::new(Parameters::new(), None, environment)?.resolve()
+            }
+            None => Err(ConfigError::NotSet),
+        }
+    }
+}
+
+fn variables() -> impl Iterator<Item = &'static str> {
+    let supported = PARAMETERS.iter().map(|(_, variable)| *variable);
+    let refused = REFUSED_VARIABLES.iter().map(|(variable, _)| *variable);
+    supported.chain(refused).chain(["DATABASE_URL"])
+}
+
+/// The sources of the parameters: the URL first, then the variables.
 pub(crate) struct Settings<'a> {
     url: Parameters,
-    /// The directory of the `.env` that the URL came from.
+    /// The directory of the `.env` that contains the URL.
     url_directory: Option<PathBuf>,
     environment: &'a Environment,
 }
 
-/// One value, and where somebody wrote it.
+/// One value, and where it is written.
 struct Setting {
     value: String,
     origin: String,
     directory: Option<PathBuf>,
 }
 
+impl Setting {
+    fn invalid(self, expected: impl Into<String>) -> ConfigError {
+        ConfigError::InvalidValue {
+            origin: self.origin,
+            expected: expected.into(),
+        }
+    }
+}
+
 impl<'a> Settings<'a> {
-    pub(crate) fn of_url(
-        url: &str,
+    pub(crate) fn new(
+        url: Parameters,
         url_directory: Option<PathBuf>,
         environment: &'a Environment,
     ) -> Result<Settings<'a>, ConfigError> {
-        let settings = Settings {
-            url: url::parse(url)?,
+        for (name, harmless) in REFUSED_VARIABLES {
+            let variable = environment.get(name);
+            if variable.is_some_and(|variable| !harmless.contains(&variable.value.as_str())) {
+                return Err(ConfigError::UnsupportedVariable { name });
+            }
+        }
+        Ok(Settings {
+            url,
             url_directory,
             environment,
-        };
-        settings.check_variables()
-    }
-
-    pub(crate) fn of_variables(environment: &'a Environment) -> Result<Settings<'a>, ConfigError> {
-        Settings {
-            url: Parameters::new(),
-            url_directory: None,
-            environment,
-        }
-        .check_variables()
-    }
-
-    fn check_variables(self) -> Result<Settings<'a>, ConfigError> {
-        match REFUSED_VARIABLES
-            .into_iter()
-            .find(|name| self.environment.get(name).is_some())
-        {
-            Some(name) => Err(ConfigError::UnsupportedVariable { name }),
-            None => Ok(self),
-        }
+        })
     }
 
     /// Gives each parameter its value or its default.
-    pub(crate) fn settle(self) -> Result<Config, ConfigError> {
+    pub(crate) fn resolve(self) -> Result<Config, ConfigError> {
         let sslmode = self.sslmode()?;
         let sslrootcert = self.path("sslrootcert")?.map(|path| match path.to_str() {
             Some("system") => RootCert::System,
@@ -69,15 +105,13 @@ impl<'a> Settings<'a> {
                 sslmode: sslmode.name(),
             });
         }
+        let user = self.text("user")?;
+        let dbname = self.text("dbname")?;
         Ok(Config {
             hosts: self.hosts()?,
-            user: self
-                .text("user")?
-                .unwrap_or_else(|| whoami::username().unwrap_or_default()),
+            user: user.unwrap_or_else(|| whoami::username().unwrap_or_default()),
             password: self.text("password")?.map(Password::new),
-            dbname: self
-                .text("dbname")?
-                .unwrap_or_else(|| "defaultdb".to_owned()),
+            dbname: dbname.unwrap_or_else(|| "defaultdb".to_owned()),
             sslmode,
             sslrootcert,
             sslcert: self.path("sslcert")?,
@@ -85,11 +119,12 @@ impl<'a> Settings<'a> {
             options: self.text("options")?,
             application_name: self.text("application_name")?.unwrap_or_else(program_name),
             connect_timeout: self.connect_timeout()?,
+            load_balance_hosts: self.load_balance_hosts()?,
         })
     }
 
-    /// The parameter's value from the first source that has it. A parameter that the URL leaves empty on
-    /// purpose (`?options=`) takes its default, whatever the environment says, as in libpq.
+    /// Returns the parameter's value from the first source that has it. As in libpq, a parameter that the
+    /// URL leaves empty (`?options=`) has its default, even if the variable is set.
     fn get(&self, name: &'static str) -> Result<Option<Setting>, ConfigError> {
         if let Some(value) = self.url.get(name) {
             let setting = Setting {
@@ -97,24 +132,24 @@ impl<'a> Settings<'a> {
                 origin: format!("{name} in DATABASE_URL"),
                 directory: self.url_directory.clone(),
             };
-            return Ok((!setting.value.is_empty()).then_some(setting));
+            return Ok((!value.is_empty()).then_some(setting));
         }
-        let variable = PARAMETERS
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or(name, |(_, variable)| variable);
-        let Some(found) = self.environment.get(variable) else {
+        let parameter = PARAMETERS.iter().find(|(parameter, _)| *parameter == name);
+        let Some((variable, found)) =
+            parameter.and_then(|(_, variable)| Some((variable, self.environment.get(variable)?)))
+        else {
             return Ok(None);
         };
-        if is_placeholder(name, &found.value) {
+        let (origin, value) = (variable.to_string(), found.value);
+        if is_placeholder(name, &value) {
             return Err(ConfigError::Placeholder {
-                name: variable.to_owned(),
-                placeholder: found.value,
+                name: origin,
+                placeholder: value,
             });
         }
         Ok(Some(Setting {
-            value: found.value,
-            origin: variable.to_owned(),
+            value,
+            origin,
             directory: found.directory,
         }))
     }
@@ -123,45 +158,64 @@ impl<'a> Settings<'a> {
         Ok(self.get(name)?.map(|setting| setting.value))
     }
 
-    /// A file; a relative path in `.env` is relative to that file, any other to the working directory.
+    /// Returns a path. A relative path in `.env` is relative to that file, any other to the working
+    /// directory.
     fn path(&self, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
-        let Some(setting) = self.get(name)? else {
-            return Ok(None);
-        };
-        if setting.value == "system" {
-            return Ok(Some(PathBuf::from(setting.value)));
-        }
-        let directory = setting.directory.unwrap_or_default();
-        Ok(Some(directory.join(Path::new(&setting.value))))
+        let setting = self.get(name)?;
+        Ok(setting.map(|setting| match setting.value.as_str() {
+            "system" if name == "sslrootcert" => PathBuf::from(setting.value),
+            _ => setting.directory.unwrap_or_default().join(setting.value),
+        }))
     }
 
     fn sslmode(&self) -> Result<SslMode, ConfigError> {
         let Some(setting) = self.get("sslmode")? else {
             return Ok(SslMode::VerifyFull);
         };
-        SslMode::ALL.into_iter().find(|mode| mode.name() == setting.value).ok_or_else(|| {
-            let names = SslMode::ALL.map(SslMode::name).join(", ");
-            let expected = match setting.value.as_str() {
-                "allow" => format!(
-                    "allow would send everything in clear text wherever the server lets it; choose one of {names}"
-                ),
-                _ => format!("it must be one of {names}"),
-            };
-            ConfigError::InvalidValue { origin: setting.origin, expected }
+        if let Some(mode) = SslMode::ALL
+            .into_iter()
+            .find(|mode| mode.name() == setting.value)
+        {
+            return Ok(mode);
+        }
+        let names = SslMode::ALL.map(SslMode::name).join(", ");
+        Err(match setting.value.as_str() {
+            mode @ ("prefer" | "allow") => {
+                let expected = format!(
+                    "{mode} does not protect the connection, since the server or an attacker decides \
+                     whether it is encrypted\n\
+                     Write sslmode=verify-full or require to encrypt it, or disable not to."
+                );
+                setting.invalid(expected)
+            }
+            _ => setting.invalid(format!("it must be one of {names}")),
         })
     }
 
     fn hosts(&self) -> Result<Vec<Host>, ConfigError> {
-        let names = self.text("host")?.unwrap_or_default();
+        let setting = self.get("host")?;
+        let names = setting.as_ref().map_or("", |setting| &setting.value);
         let names: Vec<&str> = names.split(',').map(str::trim).collect();
-        let ports = self.get("port")?;
-        let ports: Vec<u16> = match &ports {
+        // A name that begins with "@" is a socket in Linux's abstract namespace.
+        if let Some(setting) = &setting
+            && names.iter().any(|name| name.starts_with(['/', '@']))
+        {
+            return Err(ConfigError::UnixSocket {
+                origin: setting.origin.clone(),
+            });
+        }
+        let ports = match self.get("port")? {
             None => vec![DEFAULT_PORT],
-            Some(setting) => setting
-                .value
-                .split(',')
-                .map(|text| port(text, &setting.origin))
-                .collect::<Result<_, _>>()?,
+            Some(setting) => {
+                let ports: Option<Vec<u16>> = setting.value.split(',').map(port).collect();
+                // The text is not shown: it may be a piece of a password that is not percent-encoded.
+                ports.ok_or_else(|| {
+                    setting.invalid(
+                        "it must be a number from 1 to 65535\n\
+                         In a user name or password, write / as %2F, : as %3A, @ as %40 and % as %25.",
+                    )
+                })?
+            }
         };
         if ports.len() != 1 && ports.len() != names.len() {
             return Err(ConfigError::PortsAndHosts {
@@ -170,11 +224,7 @@ impl<'a> Settings<'a> {
             });
         }
         let host = |(name, port): (&str, u16)| Host {
-            name: if name.is_empty() {
-                "localhost".to_owned()
-            } else {
-                name.to_owned()
-            },
+            name: if name.is_empty() { "localhost" } else { name }.to_owned(),
             port,
         };
         Ok(names
@@ -188,37 +238,35 @@ impl<'a> Settings<'a> {
         let Some(setting) = self.get("connect_timeout")? else {
             return Ok(Some(Duration::from_secs(10)));
         };
-        let seconds: i32 = setting
-            .value
-            .trim()
-            .parse()
-            .map_err(|_| ConfigError::InvalidValue {
-                origin: setting.origin,
-                expected: "it must be a whole number of seconds".to_owned(),
-            })?;
-        let seconds = u64::try_from(seconds).unwrap_or(0);
-        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+        match setting.value.trim().parse::<i32>() {
+            Ok(seconds) => {
+                let seconds = u64::try_from(seconds).unwrap_or(0);
+                Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+            }
+            Err(_) => Err(setting.invalid("it must be a whole number of seconds")),
+        }
+    }
+
+    fn load_balance_hosts(&self) -> Result<bool, ConfigError> {
+        let Some(setting) = self.get("load_balance_hosts")? else {
+            return Ok(false);
+        };
+        match setting.value.as_str() {
+            "disable" => Ok(false),
+            "random" => Ok(true),
+            _ => Err(setting.invalid("it must be disable or random")),
+        }
     }
 }
 
 /// CockroachDB's port for SQL.
 const DEFAULT_PORT: u16 = 26257;
 
-fn port(text: &str, origin: &str) -> Result<u16, ConfigError> {
-    if text.trim().is_empty() {
-        return Ok(DEFAULT_PORT);
+fn port(text: &str) -> Option<u16> {
+    match text.trim() {
+        "" => Some(DEFAULT_PORT),
+        text => text.parse().ok().filter(|&port| port != 0),
     }
-    // The text is not shown: where a password was not percent-encoded, it is a piece of it.
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|&port| port != 0)
-        .ok_or_else(|| ConfigError::InvalidValue {
-            origin: origin.to_owned(),
-            expected: "it must be a number from 1 to 65535\n\
-                   In a user name or password, write / as %2F, : as %3A, @ as %40 and % as %25."
-                .to_owned(),
-        })
 }
 
 fn program_name() -> String {

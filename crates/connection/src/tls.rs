@@ -1,9 +1,7 @@
-//! What `sslmode` and the certificate parameters come to: whose certificates are trusted, what is checked,
-//! and which certificate is shown.
+//! The TLS policy: from `sslmode` and the certificate settings to what is verified and which client
+//! certificate is sent.
 
 use std::env;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use openssl::error::ErrorStack;
@@ -14,120 +12,158 @@ use openssl::x509::store::X509StoreBuilder;
 
 use crate::config::{Config, RootCert, SslMode};
 use crate::error::ConfigError;
+use crate::pem;
 
-/// How a connection is encrypted, with every file read and checked.
+/// How a connection is encrypted. All files are read and checked.
 pub struct Tls {
-    check: Check,
-    roots: Roots,
+    verify: Verify,
+    roots: Option<Roots>,
     identity: Option<Identity>,
 }
 
-/// What is checked of the server's certificate.
+/// What is verified of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub enum Verify {
     /// Nothing.
     Nothing,
-    /// That an authority which is trusted has issued it.
+    /// That a trusted authority issued it.
     Chain,
-    /// That, and that it bears the host's name or address.
+    /// That a trusted authority issued it, and that it contains the host's name or address.
     ChainAndName,
 }
 
-enum Roots {
-    File {
-        path: PathBuf,
-        certificates: Vec<X509>,
-    },
-    System,
+struct Roots {
+    path: PathBuf,
+    certificates: Vec<X509>,
 }
 
 /// A client certificate with its private key.
 pub struct Identity {
-    /// `sslcert`.
+    /// The file of `sslcert`.
     pub certificate_path: PathBuf,
-    /// `sslkey`.
+    /// The file of `sslkey`.
     pub key_path: PathBuf,
     chain: Vec<X509>,
     key: PKey<Private>,
 }
 
 impl Tls {
-    /// Settles the sslmode table of the crate's documentation. `None` means plain text.
+    /// Resolves the sslmode table of the crate's documentation. `None` is a connection without encryption.
     ///
     /// # Errors
     ///
-    /// A file that is named is missing, cannot be read, or does not hold what it should; or `verify-ca`
-    /// would trust whomever the operating system trusts.
-    pub(crate) fn settle(config: &Config) -> Result<Option<Tls>, ConfigError> {
-        if config.sslmode == SslMode::Disable || config.hosts.iter().all(|host| host.is_socket()) {
+    /// Returns an error if a file is missing or cannot be used, or if `verify-ca` would trust every
+    /// authority that the operating system trusts.
+    pub(crate) fn resolve(config: &Config) -> Result<Option<Tls>, ConfigError> {
+        Tls::resolve_in(config, env::home_dir().map(|home| home.join(".postgresql")))
+    }
+
+    /// Resolves with the default files in this directory.
+    pub(crate) fn resolve_in(
+        config: &Config,
+        defaults: Option<PathBuf>,
+    ) -> Result<Option<Tls>, ConfigError> {
+        if config.sslmode == SslMode::Disable {
             return Ok(None);
         }
-        let root = config
-            .sslrootcert
-            .clone()
-            .or_else(|| default_file("root.crt").map(RootCert::File));
-        let roots = match root {
-            Some(RootCert::File(path)) => Roots::File {
-                certificates: read_root(&path)?,
-                path,
-            },
-            Some(RootCert::System) | None => Roots::System,
+        let default = |name: &str| defaults.as_ref().map(|directory| directory.join(name));
+        let default_file = |name: &str| default(name).filter(|path| path.exists());
+
+        let root = config.sslrootcert.clone();
+        let roots = match root.or_else(|| default_file("root.crt").map(RootCert::File)) {
+            Some(RootCert::File(path)) => {
+                let certificates = pem::read_roots(&path)?;
+                Some(Roots { path, certificates })
+            }
+            Some(RootCert::System) | None => None,
         };
-        let check = match (config.sslmode, &roots) {
-            (SslMode::VerifyFull, _) => Check::ChainAndName,
-            (SslMode::VerifyCa, Roots::System) => {
+        let verify = match (config.sslmode, &roots) {
+            (SslMode::VerifyFull, _) => Verify::ChainAndName,
+            (SslMode::VerifyCa, None) => {
                 return Err(ConfigError::WeakWithSystemRoots {
                     sslmode: config.sslmode.name(),
                 });
             }
-            // libpq's rule: `prefer` and `require` check the chain where a root certificate is given.
-            (_, Roots::File { .. }) => Check::Chain,
-            (_, Roots::System) => Check::Nothing,
+            // libpq's rule: `require` checks the chain if a root certificate is given.
+            (_, Some(_)) => Verify::Chain,
+            (_, None) => Verify::Nothing,
         };
+        if let Some(path) = default_file("root.crl").filter(|_| verify != Verify::Nothing) {
+            return Err(ConfigError::File {
+                what: "the revocation list",
+                path,
+                problem: "it is not supported, since only libpq would read it\n\
+                          Move it away to connect without it."
+                    .to_owned(),
+            });
+        }
+
+        let sslcert = config
+            .sslcert
+            .clone()
+            .or_else(|| default_file("postgresql.crt"));
+        let sslkey = config.sslkey.clone().or_else(|| default("postgresql.key"));
+        let identity = sslcert.map(|certificate_path| {
+            let key_path = sslkey.unwrap_or_default();
+            let (chain, key) = pem::read_identity(&certificate_path, &key_path)?;
+            Ok(Identity {
+                certificate_path,
+                key_path,
+                chain,
+                key,
+            })
+        });
         Ok(Some(Tls {
-            check,
+            verify,
             roots,
-            identity: Identity::read(config)?,
+            identity: identity.transpose()?,
         }))
     }
 
-    /// What is checked of the server's certificate.
-    pub fn check(&self) -> Check {
-        self.check
+    /// Returns what is verified of the server's certificate.
+    pub fn verify(&self) -> Verify {
+        self.verify
     }
 
-    /// The file with the certificates that are trusted; `None` for the operating system's.
+    /// Returns the file with the trusted certificates; `None` for the operating system's.
     pub fn root_path(&self) -> Option<&Path> {
-        match &self.roots {
-            Roots::File { path, .. } => Some(path),
-            Roots::System => None,
-        }
+        self.roots.as_ref().map(|roots| roots.path.as_path())
     }
 
-    /// The client certificate, if there is one.
+    /// Returns the trusted certificates; `None` for the operating system's.
+    pub fn root_certificates(&self) -> Option<&[X509]> {
+        self.roots
+            .as_ref()
+            .map(|roots| roots.certificates.as_slice())
+    }
+
+    /// Returns the client certificate.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
 
-    /// An OpenSSL connector that trusts these certificates only, checks the chain as asked and shows the
-    /// client certificate. Whether the name is checked is set per connection, by
-    /// `ConnectConfiguration::set_verify_hostname`.
+    /// Returns an OpenSSL connector that trusts these certificates only, verifies the chain as
+    /// [`Tls::verify`] says and sends the client certificate. Whether the name is verified is set on each
+    /// connection, with `ConnectConfiguration::set_verify_hostname`.
     ///
     /// # Errors
     ///
-    /// Those of OpenSSL.
+    /// Returns an error if OpenSSL does.
     pub fn connector(&self) -> Result<SslConnectorBuilder, ErrorStack> {
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         // libpq's default for ssl_min_protocol_version.
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        if let Roots::File { certificates, .. } = &self.roots {
+        if let Some(roots) = &self.roots {
             let mut store = X509StoreBuilder::new()?;
-            for certificate in certificates {
+            for certificate in &roots.certificates {
                 store.add_cert(certificate.clone())?;
             }
             builder.set_cert_store(store.build());
         }
-        builder.set_verify(self.verify_mode());
+        builder.set_verify(match self.verify {
+            Verify::Nothing => SslVerifyMode::NONE,
+            Verify::Chain | Verify::ChainAndName => SslVerifyMode::PEER,
+        });
         if let Some(identity) = &self.identity {
             let (leaf, issuers) = identity.chain.split_at(1);
             builder.set_certificate(&leaf[0])?;
@@ -140,152 +176,23 @@ impl Tls {
     }
 }
 
-impl Tls {
-    pub(crate) fn verify_mode(&self) -> SslVerifyMode {
-        match self.check {
-            Check::Nothing => SslVerifyMode::NONE,
-            Check::Chain | Check::ChainAndName => SslVerifyMode::PEER,
-        }
-    }
-}
-
 impl Identity {
-    fn read(config: &Config) -> Result<Option<Identity>, ConfigError> {
-        let certificate_path = config
-            .sslcert
-            .clone()
-            .or_else(|| default_file("postgresql.crt"));
-        let Some(certificate_path) = certificate_path else {
-            return Ok(None);
-        };
-        let key_path = config
-            .sslkey
-            .clone()
-            .or_else(|| home_file("postgresql.key"))
-            .unwrap_or_default();
-
-        let chain = read_certificates("the client certificate", &certificate_path)?;
-        let key = read_key(&key_path)?;
-        let matches = chain[0]
-            .public_key()
-            .is_ok_and(|public| public.public_eq(&key));
-        if !matches {
-            let problem = format!("it is not the key of {}", certificate_path.display());
-            return Err(ConfigError::File {
-                what: KEY,
-                path: key_path,
-                problem,
-            });
-        }
-        Ok(Some(Identity {
-            certificate_path,
-            key_path,
-            chain,
-            key,
-        }))
-    }
-
-    /// The certificate and those that vouch for it, in PEM.
+    /// Returns the certificate and its issuers in PEM.
     ///
     /// # Errors
     ///
-    /// Those of OpenSSL.
+    /// Returns an error if OpenSSL does.
     pub fn certificate_pem(&self) -> Result<Vec<u8>, ErrorStack> {
-        let chain: Vec<Vec<u8>> = self
-            .chain
-            .iter()
-            .map(|one| one.to_pem())
-            .collect::<Result<_, _>>()?;
-        Ok(chain.concat())
+        let chain: Result<Vec<Vec<u8>>, _> = self.chain.iter().map(|one| one.to_pem()).collect();
+        Ok(chain?.concat())
     }
 
-    /// The private key in PEM, as PKCS #8 whatever the file holds.
+    /// Returns the private key in PEM (PKCS #8).
     ///
     /// # Errors
     ///
-    /// Those of OpenSSL.
+    /// Returns an error if OpenSSL does.
     pub fn key_pem(&self) -> Result<Vec<u8>, ErrorStack> {
         self.key.private_key_to_pem_pkcs8()
     }
-}
-
-const KEY: &str = "the client certificate's key";
-
-fn home_file(name: &str) -> Option<PathBuf> {
-    env::home_dir().map(|home| home.join(".postgresql").join(name))
-}
-
-/// libpq's file of this name in `~/.postgresql`, if it is there.
-fn default_file(name: &str) -> Option<PathBuf> {
-    home_file(name).filter(|path| path.exists())
-}
-
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    fs::read(path).map_err(|error| ConfigError::File {
-        what,
-        path: path.to_owned(),
-        problem: match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => format!("it cannot be read: {error}"),
-        },
-    })
-}
-
-fn read_root(path: &Path) -> Result<Vec<X509>, ConfigError> {
-    read_certificates("the root certificate", path).map_err(|error| match error {
-        ConfigError::File {
-            what,
-            path,
-            problem,
-        } => {
-            let advice = "Download your cluster's ca.crt and name its place with sslrootcert.";
-            ConfigError::File {
-                what,
-                path,
-                problem: format!("{problem}\n{advice}"),
-            }
-        }
-        other => other,
-    })
-}
-
-fn read_certificates(what: &'static str, path: &Path) -> Result<Vec<X509>, ConfigError> {
-    let certificates = X509::stack_from_pem(&read(what, path)?).unwrap_or_default();
-    if certificates.is_empty() {
-        let problem = "it holds no PEM certificate (-----BEGIN CERTIFICATE-----)".to_owned();
-        return Err(ConfigError::File {
-            what,
-            path: path.to_owned(),
-            problem,
-        });
-    }
-    Ok(certificates)
-}
-
-fn read_key(path: &Path) -> Result<PKey<Private>, ConfigError> {
-    let refuse = |problem: String| ConfigError::File {
-        what: KEY,
-        path: path.to_owned(),
-        problem,
-    };
-    let pem = read(KEY, path)?;
-    let metadata =
-        fs::metadata(path).map_err(|error| refuse(format!("it cannot be read: {error}")))?;
-    // libpq's rule: root's own keys may be readable by a group, anybody else's by nobody.
-    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
-    if metadata.mode() & forbidden != 0 {
-        let path = path.display();
-        return Err(refuse(format!(
-            "others can read it\nMake it private: chmod 600 {path}"
-        )));
-    }
-    let text = String::from_utf8_lossy(&pem);
-    if text.contains("ENCRYPTED") {
-        return Err(refuse(
-            "it is encrypted with a pass phrase, which is not supported\n\
-             Decrypt it: openssl pkey -in KEY -out NEW_KEY"
-                .to_owned(),
-        ));
-    }
-    PKey::private_key_from_pem(&pem).map_err(|_| refuse("it holds no PEM private key".to_owned()))
 }

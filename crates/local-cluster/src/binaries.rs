@@ -1,4 +1,4 @@
-//! Where the servers' programs are.
+//! Finds the programs of CockroachDB and PostgreSQL.
 
 use std::env;
 use std::fs;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Where distributions put PostgreSQL's programs; `*` is a version.
-const POSTGRES_PLACES: [&str; 7] = [
+/// The directories where distributions install PostgreSQL; `*` is a version.
+const POSTGRES_DIRECTORIES: [&str; 7] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/usr/libexec/postgresql*",
@@ -17,11 +17,12 @@ const POSTGRES_PLACES: [&str; 7] = [
     "/usr/local/pgsql/bin",
 ];
 
-/// The `cockroach` binary that `$COCKROACH` names, or else the one on `PATH`.
+/// Returns the path of the `cockroach` binary: the one that `$COCKROACH` names, else the one on
+/// `PATH`.
 ///
 /// # Errors
 ///
-/// `$COCKROACH` names something that is not there.
+/// Returns an error if `$COCKROACH` is set and names no file.
 pub fn cockroach() -> Result<Option<PathBuf>> {
     match env::var_os("COCKROACH").filter(|value| !value.is_empty()) {
         None => Ok(on_path("cockroach")),
@@ -34,32 +35,31 @@ pub fn cockroach() -> Result<Option<PathBuf>> {
             };
             match found.filter(|path| path.is_file()) {
                 Some(path) => Ok(Some(path)),
-                None => bail!("COCKROACH is {}, and there is no such file", path.display()),
+                None => bail!("there is no file {}, which COCKROACH names", path.display()),
             }
         }
     }
 }
 
-/// The directory with `postgres`, `initdb` and `psql`.
+/// Returns the directory with `postgres`, `initdb` and `psql`.
 ///
 /// # Errors
 ///
-/// PostgreSQL is not installed.
+/// Returns an error if PostgreSQL is not installed.
 pub fn postgres() -> Result<PathBuf> {
     let complete = |directory: &PathBuf| {
         ["postgres", "initdb", "psql"]
             .iter()
             .all(|program| directory.join(program).is_file())
     };
-    // A link such as /usr/local/bin/postgres leads to the directory with the others.
+    // A symbolic link such as /usr/local/bin/postgres points to the directory with all programs.
     let linked = on_path("postgres").and_then(|path| fs::canonicalize(path).ok());
     let linked = linked.and_then(|path| path.parent().map(Path::to_owned));
-    let places = POSTGRES_PLACES.into_iter().flat_map(newest_first);
-    linked
-        .into_iter()
-        .chain(places)
-        .find(complete)
-        .context("no server found: install PostgreSQL (scripts/setup does), or name a cockroach binary in COCKROACH")
+    let installed = POSTGRES_DIRECTORIES.into_iter().flat_map(newest_first);
+    linked.into_iter().chain(installed).find(complete).context(
+        "no server found: run scripts/setup, which installs PostgreSQL, or set COCKROACH to the \
+             path of a cockroach binary",
+    )
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {
@@ -73,7 +73,7 @@ fn on_path_of(program: &Path) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The directories that a pattern with one `*` stands for, the highest version first.
+/// Returns the directories that match a pattern with one `*`, the highest version first.
 fn newest_first(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return vec![pattern.into()];

@@ -1,4 +1,4 @@
-//! Certificates for a throwaway server: an authority, and what it issues.
+//! Issues certificates for servers and clients.
 
 use std::fs;
 use std::io::Write;
@@ -19,27 +19,27 @@ use openssl::x509::extension::{
 };
 use openssl::x509::{X509, X509Builder, X509NameBuilder, X509NameRef};
 
-/// An authority that issues certificates, and that nobody trusts who is not told to.
+/// A certificate authority with a key of its own. Only clients that get its certificate trust it.
 pub struct Authority {
     certificate: X509,
     key: PKey<Private>,
 }
 
-/// When a certificate is valid.
+/// The period in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// From yesterday until in a year.
+    /// From yesterday until a year from now.
     Now,
-    /// Until yesterday.
+    /// From thirty days ago until yesterday.
     Expired,
 }
 
 impl Authority {
-    /// A new authority of this name.
+    /// Creates an authority with this common name.
     ///
     /// # Errors
     ///
-    /// Those of OpenSSL.
+    /// Returns an error if OpenSSL fails.
     pub fn new(name: &str) -> Result<Authority> {
         let key = new_key()?;
         let subject = common_name(name)?;
@@ -59,20 +59,23 @@ impl Authority {
         })
     }
 
-    /// Writes the authority's own certificate.
+    /// Writes the authority's certificate as PEM.
     ///
     /// # Errors
     ///
-    /// Those of OpenSSL and of the file system.
+    /// Returns an error if OpenSSL fails or a file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         Ok(fs::write(path, self.certificate.to_pem()?)?)
     }
 
-    /// Issues a certificate, for a server or a client, into `NAME.crt` and `NAME.key` in `directory`.
+    /// Issues a certificate for a server or a client, and writes it and its key to `FILE.crt` and
+    /// `FILE.key` in `directory`.
+    ///
+    /// `names` are the host names and IP addresses of a server; a client has none.
     ///
     /// # Errors
     ///
-    /// Those of OpenSSL and of the file system.
+    /// Returns an error if OpenSSL fails or a file cannot be written.
     pub fn issue(
         &self,
         directory: &Path,
@@ -170,7 +173,7 @@ fn new_builder(
     Ok(builder)
 }
 
-/// Servers and libpq refuse a key that others can read.
+/// Writes a key readable only by its owner: servers and libpq refuse any other.
 fn write_private(path: &Path, key: &PKeyRef<Private>) -> Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)

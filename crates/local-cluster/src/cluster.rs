@@ -1,4 +1,4 @@
-//! A throwaway server: CockroachDB where there is a binary, else PostgreSQL.
+//! A throwaway cluster: CockroachDB or PostgreSQL, in a directory of its own.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -12,128 +12,106 @@ use tempfile::TempDir;
 use crate::binaries;
 use crate::certificates::{Authority, Validity};
 use crate::cockroach::Cockroach;
+use crate::fault::Fault;
+use crate::kind::Kind;
 use crate::postgres::Postgres;
-use crate::supervised::Supervised;
+use crate::process::ServerProcess;
 
-/// Which server it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A single node of CockroachDB, secure.
-    Cockroach,
-    /// PostgreSQL, with TLS and passwords.
-    Postgres,
-}
-
-impl Kind {
-    /// What tests run on: PostgreSQL, and CockroachDB as well where `$COCKROACH` or `PATH` has a binary.
-    ///
-    /// # Errors
-    ///
-    /// `$COCKROACH` names something that is not there.
-    pub fn to_test_on() -> Result<Vec<Kind>> {
-        let cockroach = binaries::cockroach()?.map(|_| Kind::Cockroach);
-        Ok([Kind::Postgres].into_iter().chain(cockroach).collect())
-    }
-}
-
-/// How the server protects its connections: well, or wrong on purpose (PostgreSQL only).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// TLS only, with a certificate for `localhost`, `127.0.0.1` and `::1`.
-    Good,
-    /// No TLS at all.
-    NoTls,
-    /// As `Good`, with a certificate that expired yesterday.
-    Expired,
-    /// As `Good`, with a certificate for `elsewhere.example`.
-    OtherName,
-    /// As `Good`, with a certificate from an authority other than the one in [`Cluster::root_certificate`].
-    UnknownAuthority,
-    /// As `Good`; and who connects must show a certificate of their own besides the password.
-    ClientCertificate,
-}
-
-/// A running server in a directory of its own. It stops, and the directory goes, when this is dropped, and
-/// also when the program is killed.
+/// A running server with its own port, directory, certificates and user.
+///
+/// When the value is dropped, or when the program is killed, the server stops and the directory is
+/// removed.
 pub struct Cluster {
-    server: Mutex<Supervised>,
-    program: Program,
-    kind: Kind,
-    security: Security,
+    process: Mutex<ServerProcess>,
+    server: Server,
+    fault: Option<Fault>,
     port: u16,
     password: String,
     directory: TempDir,
 }
 
-enum Program {
+enum Server {
     Cockroach(Cockroach),
     Postgres(Postgres),
 }
 
-/// The user that [`Cluster::start`] makes; it owns the database, and on CockroachDB it is an admin.
+/// The user that [`Cluster::start`] creates. It owns the database; on CockroachDB it is an admin.
 const USER: &str = "demo";
 const DATABASE: &str = "defaultdb";
 
 impl Cluster {
-    /// Starts CockroachDB where `$COCKROACH` or `PATH` has a binary, else PostgreSQL, and waits until it
-    /// answers.
+    /// Starts CockroachDB if `$COCKROACH` or `PATH` has a binary, else PostgreSQL, and waits until
+    /// the server accepts connections.
     ///
     /// # Errors
     ///
-    /// Neither is installed, or the server does not come up.
+    /// Returns an error if neither is installed or the server does not start.
     pub fn start() -> Result<Cluster> {
         let kind = if binaries::cockroach()?.is_some() {
             Kind::Cockroach
         } else {
             Kind::Postgres
         };
-        Cluster::start_as(kind, Security::Good)
+        Cluster::start_as(kind)
     }
 
-    /// Starts this kind of server, protected like this.
+    /// Starts a server of this kind. It accepts only TLS connections; its certificate is for
+    /// `localhost`, `127.0.0.1` and `::1`.
     ///
     /// # Errors
     ///
-    /// It is not installed, cannot be protected like this, or does not come up.
-    pub fn start_as(kind: Kind, security: Security) -> Result<Cluster> {
+    /// Returns an error if this kind is not installed or the server does not start.
+    pub fn start_as(kind: Kind) -> Result<Cluster> {
+        Cluster::start_configured(kind, None)
+    }
+
+    /// Starts PostgreSQL with a fault. CockroachDB cannot be started with one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if PostgreSQL is not installed or does not start.
+    pub fn start_with_fault(fault: Fault) -> Result<Cluster> {
+        Cluster::start_configured(Kind::Postgres, Some(fault))
+    }
+
+    fn start_configured(kind: Kind, fault: Option<Fault>) -> Result<Cluster> {
         let directory = tempfile::Builder::new()
             .prefix("crdb-local-cluster-")
             .tempdir()?;
-        write_certificates(directory.path(), security)?;
+        write_certificates(directory.path(), fault)?;
         let port = free_port()?;
         let password = random_password()?;
-        let (program, server) = match kind {
+        let (server, process) = match kind {
             Kind::Cockroach => {
-                let cockroach = Cockroach::find(directory.path(), port, security)?;
-                let server = cockroach.start()?;
-                cockroach.prepare(USER, &password)?;
-                (Program::Cockroach(cockroach), server)
+                let cockroach = Cockroach::new(directory.path(), port)?;
+                let process = cockroach.start()?;
+                cockroach.create_user(USER, &password)?;
+                (Server::Cockroach(cockroach), process)
             }
             Kind::Postgres => {
-                let postgres = Postgres::find(directory.path(), port)?;
-                postgres.create_files(security)?;
-                let server = postgres.start()?;
-                postgres.prepare(USER, &password, DATABASE)?;
-                (Program::Postgres(postgres), server)
+                let postgres = Postgres::new(directory.path(), port)?;
+                postgres.create_files(fault)?;
+                let process = postgres.start()?;
+                postgres.create_user(USER, &password, DATABASE)?;
+                (Server::Postgres(postgres), process)
             }
         };
         Ok(Cluster {
-            server: Mutex::new(server),
-            program,
-            kind,
-            security,
+            process: Mutex::new(process),
+            server,
+            fault,
             port,
             password,
             directory,
         })
     }
 
-    /// The connection string: `postgresql://demo:…@localhost:PORT/defaultdb?sslmode=verify-full&…`.
+    /// Returns the connection string, which begins `postgresql://demo:…@localhost:PORT/defaultdb`.
     pub fn url(&self) -> String {
         self.url_with(USER, &self.password)
     }
 
-    /// The connection string for another user.
+    /// Returns the connection string for another user.
     pub fn url_with(&self, user: &str, password: &str) -> String {
         let encode = |part: &str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
         let mut url = format!(
@@ -142,56 +120,59 @@ impl Cluster {
             encode(password),
             self.port
         );
-        match self.security {
-            Security::NoTls => url += "?sslmode=disable",
-            _ => {
-                let root = self.root_certificate().to_string_lossy().into_owned();
-                let _ = write!(
-                    url,
-                    "?sslmode=verify-full&sslrootcert={}",
-                    root.replace('%', "%25")
-                );
-            }
+        if self.fault == Some(Fault::NoTls) {
+            url += "?sslmode=disable";
+        } else {
+            let root = self.root_certificate().to_string_lossy().into_owned();
+            let _ = write!(
+                url,
+                "?sslmode=verify-full&sslrootcert={}",
+                root.replace('%', "%25")
+            );
         }
         url
     }
 
-    /// The port on `localhost`.
+    /// Returns the server's port on `localhost`.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Which server it is.
+    /// Returns the kind of the server.
     pub fn kind(&self) -> Kind {
-        self.kind
+        match self.server {
+            Server::Cockroach(_) => Kind::Cockroach,
+            Server::Postgres(_) => Kind::Postgres,
+        }
     }
 
-    /// The user in [`Cluster::url`].
+    /// Returns the user in [`Cluster::url`].
     pub fn user(&self) -> &str {
         USER
     }
 
-    /// The password in [`Cluster::url`].
+    /// Returns the password in [`Cluster::url`].
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// The server's process id.
+    /// Returns the server's process id. While the server is stopped, it is the id it had before.
     pub fn pid(&self) -> i32 {
-        self.lock_server().pid
+        self.lock_process().pid
     }
 
-    /// The directory with the server's files.
+    /// Returns the directory with the server's data, log and certificates.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// `ca.crt`, for `sslrootcert`.
+    /// Returns the path of the root certificate, for `sslrootcert`.
     pub fn root_certificate(&self) -> PathBuf {
         self.directory.path().join("certs/ca.crt")
     }
 
-    /// A certificate of the user in [`Cluster::url`] and its key, for `sslcert` and `sslkey`.
+    /// Returns the paths of a client certificate for the user in [`Cluster::url`] and of its key,
+    /// for `sslcert` and `sslkey`.
     pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
         let file = |ending| {
             self.directory
@@ -201,72 +182,86 @@ impl Cluster {
         (file("crt"), file("key"))
     }
 
-    /// Runs SQL as the server's superuser, in the database of [`Cluster::url`].
+    /// Runs SQL as the server's superuser in the database of [`Cluster::url`], and returns the rows
+    /// as text.
     ///
     /// # Errors
     ///
-    /// What the server says.
+    /// Returns an error if the server is stopped or rejects the SQL.
     pub fn execute(&self, sql: &str) -> Result<String> {
         self.execute_in(DATABASE, sql)
     }
 
-    /// As [`Cluster::execute`], in this database.
+    /// Runs SQL like [`Cluster::execute`], in another database.
     ///
     /// # Errors
     ///
-    /// What the server says.
+    /// Returns an error if the server is stopped or rejects the SQL.
     pub fn execute_in(&self, database: &str, sql: &str) -> Result<String> {
-        match &self.program {
-            Program::Cockroach(cockroach) => cockroach.execute(database, sql),
-            Program::Postgres(postgres) => postgres.execute(database, sql),
+        match &self.server {
+            Server::Cockroach(cockroach) => cockroach.execute(database, sql),
+            Server::Postgres(postgres) => postgres.execute(database, sql),
         }
     }
 
-    /// Stops the server and starts it again, on the same port with the same data.
+    /// Stops the server and waits until it has ended. Its connections are closed; its files stay,
+    /// and [`Cluster::restart`] starts it again.
+    ///
+    /// Stopping a stopped server does nothing.
     ///
     /// # Errors
     ///
-    /// It does not come up again.
+    /// Returns an error if the server cannot be told to stop.
+    pub fn stop(&self) -> Result<()> {
+        self.lock_process().stop()
+    }
+
+    /// Stops the server, if it runs, and starts it again on the same port with the same data.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the server does not start again.
     pub fn restart(&self) -> Result<()> {
-        let mut server = self.lock_server();
-        server.stop_and_keep_files()?;
-        *server = match &self.program {
-            Program::Cockroach(cockroach) => cockroach.start()?,
-            Program::Postgres(postgres) => postgres.start()?,
+        let mut process = self.lock_process();
+        process.stop()?;
+        process.keep_directory()?;
+        *process = match &self.server {
+            Server::Cockroach(cockroach) => cockroach.start()?,
+            Server::Postgres(postgres) => postgres.start()?,
         };
         Ok(())
     }
 
-    fn lock_server(&self) -> MutexGuard<'_, Supervised> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_process(&self) -> MutexGuard<'_, ServerProcess> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn write_certificates(directory: &Path, security: Security) -> Result<()> {
+fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
     let (certs, client) = (directory.join("certs"), directory.join("client"));
     std::fs::create_dir(&certs)?;
     std::fs::create_dir(&client)?;
     let authority = Authority::new("local-cluster")?;
     authority.write(&certs.join("ca.crt"))?;
-    let validity = match security {
-        Security::Expired => Validity::Expired,
+    let validity = match fault {
+        Some(Fault::Expired) => Validity::Expired,
         _ => Validity::Now,
     };
-    let names: &[&str] = match security {
-        Security::OtherName => &["elsewhere.example"],
+    let names: &[&str] = match fault {
+        Some(Fault::OtherName) => &["elsewhere.example"],
         _ => &["localhost", "127.0.0.1", "::1"],
     };
-    let issuer = match security {
-        Security::UnknownAuthority => &Authority::new("somebody else")?,
+    let issuer = match fault {
+        Some(Fault::UnknownAuthority) => &Authority::new("unknown-authority")?,
         _ => &authority,
     };
-    // CockroachDB asks for these names: of the files, and "node" and "root" of the subjects.
+    // CockroachDB requires these file names and the common names "node" and "root".
     issuer.issue(&certs, "node", "node", names, validity)?;
     authority.issue(&certs, "client.root", "root", &[], Validity::Now)?;
     authority.issue(&client, &format!("client.{USER}"), USER, &[], Validity::Now)
 }
 
-/// A port that nothing listens on at the moment.
+/// Returns a port that no process listens on.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -1,15 +1,15 @@
-//! CockroachDB as a throwaway server.
+//! Starts CockroachDB and runs SQL on it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::binaries;
-use crate::cluster::Security;
-use crate::postgres::run;
-use crate::supervised::{Identity, Supervised};
+use crate::process::ServerProcess;
+use crate::run::{RunAs, run};
 
+/// A single-node CockroachDB cluster: its binary, its files and its port.
 pub(crate) struct Cockroach {
     binary: PathBuf,
     directory: PathBuf,
@@ -17,12 +17,9 @@ pub(crate) struct Cockroach {
 }
 
 impl Cockroach {
-    pub(crate) fn find(directory: &Path, port: u16, security: Security) -> Result<Cockroach> {
-        if security != Security::Good {
-            bail!("CockroachDB cannot be started with {security:?}");
-        }
-        let binary =
-            binaries::cockroach()?.context("no cockroach binary: name one in COCKROACH")?;
+    pub(crate) fn new(directory: &Path, port: u16) -> Result<Cockroach> {
+        let binary = binaries::cockroach()?
+            .context("no cockroach binary found: set COCKROACH to the path of one")?;
         Ok(Cockroach {
             binary,
             directory: directory.to_owned(),
@@ -30,7 +27,8 @@ impl Cockroach {
         })
     }
 
-    pub(crate) fn start(&self) -> Result<Supervised> {
+    /// Starts the server and waits until it accepts SQL.
+    pub(crate) fn start(&self) -> Result<ServerProcess> {
         let at = |name: &str| self.directory.join(name).display().to_string();
         let command = [
             self.binary.display().to_string(),
@@ -40,13 +38,15 @@ impl Cockroach {
             format!("--listen-addr=localhost:{}", self.port),
             "--http-addr=localhost:0".to_owned(),
         ];
-        let mut server = Supervised::start(Identity::OURSELVES, "TERM", &self.directory, &command)?;
+        let mut server =
+            ServerProcess::start(RunAs::CurrentUser, "TERM", &self.directory, &command)?;
         server.wait_until(|| self.execute("system", "SELECT 1").is_ok())?;
         Ok(server)
     }
 
-    pub(crate) fn prepare(&self, user: &str, password: &str) -> Result<()> {
-        // The 22.1 line hashes passwords more often than the postgres crate accepts.
+    /// Creates an admin user.
+    pub(crate) fn create_user(&self, user: &str, password: &str) -> Result<()> {
+        // The default of CockroachDB 22.1 is more iterations than the postgres crate accepts.
         self.execute(
             "system",
             "SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610",
@@ -59,6 +59,7 @@ impl Cockroach {
         Ok(())
     }
 
+    /// Runs SQL as `root` and returns what the client prints.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<String> {
         let mut cockroach = Command::new(&self.binary);
         cockroach.arg("sql").arg(format!(
@@ -73,7 +74,7 @@ impl Cockroach {
             "-e",
             sql,
         ]);
-        // The client follows COCKROACH_URL and the like where they are set.
+        // The client would use COCKROACH_URL and similar variables instead of these arguments.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("COCKROACH_") {
                 cockroach.env_remove(name);

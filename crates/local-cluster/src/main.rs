@@ -1,4 +1,4 @@
-//! `local-cluster start | stop | url`: a throwaway cluster to try the samples on.
+//! Starts and stops a throwaway cluster to run the samples on: `local-cluster start | stop | url`.
 
 use std::env;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-mod keeper;
+mod daemon;
 mod state;
 
 use state::State;
@@ -16,12 +16,12 @@ use state::State;
 const USAGE: &str = "\
 Usage: scripts/local-cluster start | stop | url
 
-  start  start a secure cluster on this machine, print its DATABASE_URL and, where there
-         is no .env, write it there
-  stop   stop it and remove what start made
-  url    print its DATABASE_URL and nothing else
+  start  start a secure cluster on this machine, print its DATABASE_URL, and write it to
+         .env unless that file exists
+  stop   stop the cluster and remove the files that start wrote
+  url    print the cluster's DATABASE_URL and nothing else
 
-It is CockroachDB where $COCKROACH names a binary or PATH has one, else PostgreSQL.";
+The cluster runs CockroachDB if COCKROACH or PATH has a binary, else PostgreSQL.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -34,8 +34,8 @@ fn main() -> ExitCode {
         ["start"] => start(),
         ["stop"] => stop(),
         ["url"] => url(),
-        // What `start` leaves running.
-        ["keep"] => keeper::keep(),
+        // Internal: `start` runs this in the background.
+        ["daemon"] => daemon::run(),
         ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -57,23 +57,23 @@ fn main() -> ExitCode {
 fn start() -> Result<()> {
     if let Some((state, _)) = running()? {
         println!(
-            "A local cluster is running already.\nDATABASE_URL={}",
+            "A local cluster is already running.\nDATABASE_URL={}",
             state.url
         );
         return Ok(());
     }
-    State::forget()?;
-    let mut keeper = Command::new(env::current_exe()?)
-        .arg("keep")
+    State::remove()?;
+    let mut daemon = Command::new(env::current_exe()?)
+        .arg("daemon")
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .context("cannot start the cluster's keeper")?;
-    // The keeper closes its output when the cluster answers; until then it tells what went wrong.
+        .context("cannot start the background process of the cluster")?;
+    // The daemon prints an error, or closes its output when the cluster is ready.
     let mut problem = String::new();
-    keeper
+    daemon
         .stdout
         .take()
         .context("no output")?
@@ -81,47 +81,47 @@ fn start() -> Result<()> {
     if !problem.is_empty() {
         bail!("{}", problem.trim_end());
     }
-    let mut state = State::read()?.context("the cluster ended as soon as it had started")?;
+    let mut state = State::read()?.context("the cluster stopped right after it had started")?;
     println!("DATABASE_URL={}", state.url);
     if state.write_dotenv()? {
         println!("Written to .env. Try: cargo run --example postgres-basic");
     } else {
-        println!("There is a .env already, and it is left as it is. To use this cluster:");
+        println!("Your .env exists and was not changed. To use this cluster:");
         println!("export DATABASE_URL=\"$(scripts/local-cluster url)\"");
     }
     Ok(())
 }
 
 fn stop() -> Result<()> {
-    let Some((state, mut keeper)) = running()? else {
+    let Some((state, mut connection)) = running()? else {
         println!("No local cluster is running.");
-        return State::forget();
+        return State::remove();
     };
-    keeper.write_all(keeper::STOP)?;
-    // The keeper hangs up when the server has stopped.
-    keeper.read_to_end(&mut Vec::new())?;
+    connection.write_all(daemon::STOP)?;
+    // The daemon closes the connection when the server has stopped.
+    connection.read_to_end(&mut Vec::new())?;
     if state.remove_dotenv()? {
         println!("Removed .env.");
     }
-    State::forget()?;
-    println!("The local cluster has stopped.");
+    State::remove()?;
+    println!("Stopped the local cluster.");
     Ok(())
 }
 
 fn url() -> Result<()> {
     match running()? {
         Some((state, _)) => println!("{}", state.url),
-        None => bail!("no local cluster is running; start one with scripts/local-cluster start"),
+        None => bail!("no local cluster is running; scripts/local-cluster start starts one"),
     }
     Ok(())
 }
 
-/// The cluster that `start` left running, with a connection to its keeper.
+/// Returns the state of the running cluster and a connection to its daemon.
 fn running() -> Result<Option<(State, UnixStream)>> {
     let Some(state) = State::read()? else {
         return Ok(None);
     };
-    Ok(UnixStream::connect(&state.control)
+    Ok(UnixStream::connect(&state.socket)
         .ok()
-        .map(|keeper| (state, keeper)))
+        .map(|connection| (state, connection)))
 }

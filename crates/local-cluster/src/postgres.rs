@@ -1,40 +1,40 @@
-//! PostgreSQL as a throwaway server.
+//! Starts PostgreSQL and runs SQL on it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::binaries;
-use crate::cluster::Security;
-use crate::supervised::{Identity, Supervised, create_log};
+use crate::fault::Fault;
+use crate::process::ServerProcess;
+use crate::run::{RunAs, run};
 
+/// A PostgreSQL server: its programs, its files and its port.
 pub(crate) struct Postgres {
     programs: PathBuf,
-    identity: Identity,
+    run_as: RunAs,
     directory: PathBuf,
     port: u16,
 }
 
 impl Postgres {
-    pub(crate) fn find(directory: &Path, port: u16) -> Result<Postgres> {
-        let identity = Identity::for_postgres()?;
+    pub(crate) fn new(directory: &Path, port: u16) -> Result<Postgres> {
+        let run_as = RunAs::for_postgres()?;
         Ok(Postgres {
             programs: binaries::postgres()?,
-            identity,
+            run_as,
             directory: directory.to_owned(),
             port,
         })
     }
 
-    /// The data directory, and its settings and rules of access.
-    pub(crate) fn create_files(&self, security: Security) -> Result<()> {
+    /// Creates the data directory with `postgresql.conf` and `pg_hba.conf`.
+    pub(crate) fn create_files(&self, fault: Option<Fault>) -> Result<()> {
         let data = self.directory.join("data");
         fs::create_dir(&data)?;
-        create_log(&self.directory)?;
-        self.identity.own(&self.directory)?;
-        let mut initdb = self.identity.command(self.programs.join("initdb"));
+        self.run_as.chown(&self.directory)?;
+        let mut initdb = self.run_as.command(self.programs.join("initdb"));
         initdb.arg("-D").arg(&data).args([
             "-U",
             "postgres",
@@ -49,6 +49,11 @@ impl Postgres {
             .current_dir("/"))?;
 
         let certs = self.directory.join("certs");
+        let ssl = if fault == Some(Fault::NoTls) {
+            "off"
+        } else {
+            "on"
+        };
         let settings = [
             ("listen_addresses", "127.0.0.1, ::1".to_owned()),
             ("port", self.port.to_string()),
@@ -57,38 +62,30 @@ impl Postgres {
                 self.directory.display().to_string(),
             ),
             ("password_encryption", "scram-sha-256".to_owned()),
-            (
-                "ssl",
-                if security == Security::NoTls {
-                    "off"
-                } else {
-                    "on"
-                }
-                .to_owned(),
-            ),
+            ("ssl", ssl.to_owned()),
             (
                 "ssl_cert_file",
                 certs.join("node.crt").display().to_string(),
             ),
             ("ssl_key_file", certs.join("node.key").display().to_string()),
             ("ssl_ca_file", certs.join("ca.crt").display().to_string()),
-            // PostgreSQL waits a second before it looks for a deadlock; CockroachDB does not.
+            // By default PostgreSQL waits a second before it looks for a deadlock.
             ("deadlock_timeout", "10ms".to_owned()),
-            // Nobody needs this data after a power failure.
+            // The data need not survive a power failure.
             ("fsync", "off".to_owned()),
         ];
         let settings: String = settings
             .iter()
             .map(|(name, value)| format!("{name} = '{value}'\n"))
             .collect();
-        let rule = match security {
-            Security::NoTls => "host all all all scram-sha-256",
-            Security::ClientCertificate => {
+        let rule = match fault {
+            Some(Fault::NoTls) => "host all all all scram-sha-256",
+            Some(Fault::ClientCertificate) => {
                 "hostssl all all all scram-sha-256 clientcert=verify-full"
             }
             _ => "hostssl all all all scram-sha-256",
         };
-        // The socket lies in a directory that nobody else can enter.
+        // The socket needs no password: only the owner of its directory can reach it.
         let rules = format!("local all all trust\n{rule}\n");
         fs::write(data.join("pg_hba.conf"), rules)?;
         let file = data.join("postgresql.conf");
@@ -96,20 +93,22 @@ impl Postgres {
         Ok(())
     }
 
-    pub(crate) fn start(&self) -> Result<Supervised> {
+    /// Starts the server and waits until it accepts SQL.
+    pub(crate) fn start(&self) -> Result<ServerProcess> {
         let command = [
             self.programs.join("postgres"),
             "-D".into(),
             self.directory.join("data"),
         ];
         let command = command.map(|part| part.to_string_lossy().into_owned());
-        // SIGINT is PostgreSQL's "fast shutdown": it does not wait for clients to leave.
-        let mut server = Supervised::start(self.identity, "INT", &self.directory, &command)?;
+        // SIGINT requests a fast shutdown, which closes the clients' connections.
+        let mut server = ServerProcess::start(self.run_as, "INT", &self.directory, &command)?;
         server.wait_until(|| self.execute("postgres", "SELECT 1").is_ok())?;
         Ok(server)
     }
 
-    pub(crate) fn prepare(&self, user: &str, password: &str, database: &str) -> Result<()> {
+    /// Creates a user and a database that belongs to it.
+    pub(crate) fn create_user(&self, user: &str, password: &str, database: &str) -> Result<()> {
         self.execute(
             "postgres",
             &format!("CREATE ROLE {user} LOGIN PASSWORD '{password}'"),
@@ -121,8 +120,9 @@ impl Postgres {
         Ok(())
     }
 
+    /// Runs SQL as the superuser and returns what psql prints.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<String> {
-        let mut psql = self.identity.command(self.programs.join("psql"));
+        let mut psql = self.run_as.command(self.programs.join("psql"));
         psql.args([
             "-X",
             "-q",
@@ -139,25 +139,4 @@ impl Postgres {
             .args(["-p", &self.port.to_string(), "-c", sql]);
         run(psql.current_dir("/"))
     }
-}
-
-/// Runs a program to its end and returns what it printed.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    // What the person's environment says about servers of their own is not for this one.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PG") {
-            command.env_remove(name);
-        }
-    }
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
-    if !output.status.success() {
-        bail!(
-            "{program}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -1,49 +1,81 @@
-//! A relay in front of a server: it delays, counts and cuts what passes through it.
+//! A relay between clients and a server, which delays, counts, holds back and cuts what passes.
 
-use std::io::{Read, Write};
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Passes bytes between clients and a server on this machine. TLS goes through it untouched, so what it
-/// knows of the conversation is who speaks: a client's turn lasts from its first byte until the server
-/// answers, and a turn with its answer is one network round trip.
+/// Passes bytes between clients and a server on this machine.
+///
+/// TLS passes unchanged, so the relay does not see messages, only which side sends. A client's turn
+/// lasts from its first byte until the server answers. A turn and its answer are one network round
+/// trip. Turns are numbered over all connections, and an answer has the number of its own turn.
+///
+/// The message that ends a connection is a turn as well, but not a round trip: the relay does not
+/// count an answer that arrives after the client has closed its side.
 pub struct Relay {
     port: u16,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Shared>,
 }
 
-/// When to cut a connection, counted in client turns from the moment that this is set, over all
-/// connections. The relay cuts once.
+/// The moment at which [`Relay::cut`] cuts a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// Instead of passing on the client's N-th turn: the server never sees it.
+    /// Cuts instead of passing on the N-th turn: the server does not receive it.
     BeforeTurn(u64),
-    /// Instead of passing back the answer to the client's N-th turn: the server has seen and answered it.
+    /// Cuts instead of passing back the answer to the N-th turn: the server has handled the turn,
+    /// and the client does not learn the result.
     BeforeAnswer(u64),
+}
+
+/// What [`Relay::hold`] holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The N-th turn: the server does not receive it until [`Relay::release`].
+    Turn(u64),
+    /// The answer to the N-th turn: the client does not receive it until [`Relay::release`].
+    Answer(u64),
 }
 
 #[derive(Default)]
 struct Shared {
-    round_trips: u64,
-    turns: u64,
-    cut: Option<Cut>,
-    delay: Duration,
-    recorded: Option<Vec<u8>>,
-    open: Vec<Arc<Connection>>,
-    closed: bool,
+    state: Mutex<State>,
+    /// Notified when a connection begins or ceases to be held back.
+    changed: Condvar,
 }
 
-/// A client, and the connection to the server made for it.
+/// All counters and connections are behind one lock: a turn gets its number, and is compared with
+/// `cut` and `hold`, in one step.
+#[derive(Default)]
+struct State {
+    round_trips: u64,
+    /// The number of the last turn. It only grows; `cut` and `hold` contain such numbers.
+    turns: u64,
+    cut: Option<Cut>,
+    hold: Option<Hold>,
+    delay: Duration,
+    recorded: Option<Vec<u8>>,
+    /// The connections by their number. A connection that is cut is removed at once.
+    connections: HashMap<u64, Connection>,
+    accepted: u64,
+    is_closed: bool,
+}
+
+/// A client's connection and the relay's own connection to the server.
 struct Connection {
     client: TcpStream,
     server: TcpStream,
-    /// Whether the client has spoken, and waits for an answer that the server has not yet given.
-    asked: Mutex<bool>,
+    /// The number of the turn that the server has not answered yet.
+    turn: Option<u64>,
+    /// The direction that is held back, if one is.
+    held: Option<Direction>,
+    /// Whether one of the two sides has closed.
+    is_half_closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,179 +85,312 @@ enum Direction {
 }
 
 impl Relay {
-    /// Listens on a free port of `127.0.0.1` and passes everything on to this one.
+    /// Listens on a free port of `127.0.0.1` and passes every connection on to `server_port`.
     ///
     /// # Errors
     ///
-    /// There is no free port.
+    /// Returns an error if there is no free port.
     pub fn start(server_port: u16) -> Result<Relay> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Mutex::new(Shared::default()));
-        let state = Arc::clone(&shared);
+        let relay = Relay {
+            port,
+            shared: Arc::default(),
+        };
+        let shared = Arc::clone(&relay.shared);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                if lock(&state).closed {
+                if shared.lock().is_closed {
                     break;
                 }
-                // Where the server is down, the client finds the connection closed.
+                // If the server is down, dropping `client` closes its connection.
                 if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) {
-                    let _ = serve(client, server, &state);
+                    let _ = serve(client, server, &shared);
                 }
             }
         });
-        Ok(Relay { port, shared })
+        Ok(relay)
     }
 
-    /// The port to connect to.
+    /// Returns the port for clients to connect to.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Round trips so far.
+    /// Returns the number of round trips so far.
     pub fn round_trips(&self) -> u64 {
-        lock(&self.shared).round_trips
+        self.shared.lock().round_trips
     }
 
-    /// Holds every byte back for this long, each way. Half a round trip's time.
+    /// Delays every byte by `each_way`, in both directions: a round trip takes twice as long.
     pub fn set_delay(&self, each_way: Duration) {
-        lock(&self.shared).delay = each_way;
+        self.shared.lock().delay = each_way;
     }
 
-    /// Cuts a connection at this moment.
-    pub fn cut(&self, when: Cut) {
-        let mut shared = lock(&self.shared);
-        shared.turns = 0;
-        shared.cut = Some(when);
+    /// Cuts one connection at a turn or an answer, once. The first turn after this call is turn 1.
+    pub fn cut(&self, cut: Cut) {
+        let mut state = self.shared.lock();
+        state.cut = Some(match cut {
+            Cut::BeforeTurn(n) => Cut::BeforeTurn(state.turns + n),
+            Cut::BeforeAnswer(n) => Cut::BeforeAnswer(state.turns + n),
+        });
     }
 
-    /// Whether the cut that was set last is still to come.
+    /// Returns whether the cut that was set last has not happened yet.
     pub fn cut_is_pending(&self) -> bool {
-        lock(&self.shared).cut.is_some()
+        self.shared.lock().cut.is_some()
     }
 
     /// Cuts all connections now.
     pub fn cut_all(&self) {
-        lock(&self.shared)
-            .open
-            .drain(..)
-            .for_each(|connection| connection.close());
+        let mut state = self.shared.lock();
+        for (_, connection) in state.connections.drain() {
+            connection.close();
+        }
+        self.shared.changed.notify_all();
     }
 
-    /// From now on keeps what clients send. Readable without TLS only.
+    /// Holds back one turn or answer, once. The first turn after this call is turn 1.
+    ///
+    /// The relay passes nothing in that direction of that connection, not even its end, until
+    /// [`Relay::release`]. The other direction and the other connections are not affected.
+    pub fn hold(&self, hold: Hold) {
+        let mut state = self.shared.lock();
+        state.hold = Some(match hold {
+            Hold::Turn(n) => Hold::Turn(state.turns + n),
+            Hold::Answer(n) => Hold::Answer(state.turns + n),
+        });
+    }
+
+    /// Passes on what is held back. A hold that has not begun is cancelled.
+    pub fn release(&self) {
+        let mut state = self.shared.lock();
+        state.hold = None;
+        for connection in state.connections.values_mut() {
+            connection.held = None;
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Returns whether a turn or an answer is held back now.
+    pub fn is_holding(&self) -> bool {
+        self.shared.lock().is_holding()
+    }
+
+    /// Waits until a turn or an answer is held back, for at most `timeout`. Returns whether it is.
+    pub fn wait_until_holding(&self, timeout: Duration) -> bool {
+        let state = self.shared.lock();
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, timeout, |state| !state.is_holding())
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_holding()
+    }
+
+    /// Starts to record what clients send, and discards what was recorded before. The record is
+    /// readable only if the connection does not use TLS.
     pub fn record(&self) {
-        lock(&self.shared).recorded = Some(Vec::new());
+        self.shared.lock().recorded = Some(Vec::new());
     }
 
-    /// What clients have sent since [`Relay::record`], with bytes that are not text replaced.
+    /// Returns what clients have sent since [`Relay::record`], with invalid UTF-8 replaced.
     pub fn recorded(&self) -> String {
-        let shared = lock(&self.shared);
-        String::from_utf8_lossy(shared.recorded.as_deref().unwrap_or_default()).into_owned()
+        let state = self.shared.lock();
+        String::from_utf8_lossy(state.recorded.as_deref().unwrap_or_default()).into_owned()
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        lock(&self.shared).closed = true;
+        self.shared.lock().is_closed = true;
         self.cut_all();
-        // Wakes the listener, which then ends.
+        // The listener ends when it accepts this connection.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
 
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts these bytes, and waits while they are held back. Returns when they are due at the
+    /// other side, or `None` if the connection is cut.
+    fn admit(&self, id: u64, direction: Direction, bytes: &[u8]) -> Option<Instant> {
+        let mut state = self.lock();
+        match direction {
+            Direction::ToServer => state.admit_to_server(id, bytes)?,
+            Direction::ToClient => state.admit_to_client(id)?,
+        }
+        if state.holds(id, direction) {
+            self.changed.notify_all();
+            state = self
+                .changed
+                .wait_while(state, |state| state.holds(id, direction))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        // While the connection was held back, it may have been cut.
+        let connection = state.connections.get_mut(&id)?;
+        if direction == Direction::ToClient && connection.answers().is_some() {
+            connection.turn = None;
+            state.round_trips += 1;
+        }
+        Some(Instant::now() + state.delay)
+    }
+
+    /// Handles the end of one direction of a connection.
+    fn end(&self, id: u64, direction: Direction) {
+        let mut state = self.lock();
+        let Some(connection) = state.connections.get_mut(&id) else {
+            return;
+        };
+        if direction == Direction::ToServer {
+            connection.turn = None;
+        }
+        if connection.is_half_closed {
+            state.connections.remove(&id);
+        } else {
+            connection.is_half_closed = true;
+        }
+    }
+}
+
+impl State {
+    fn is_holding(&self) -> bool {
+        self.connections
+            .values()
+            .any(|connection| connection.held.is_some())
+    }
+
+    fn holds(&self, id: u64, direction: Direction) -> bool {
+        let connection = self.connections.get(&id);
+        connection.is_some_and(|connection| connection.held == Some(direction))
+    }
+
+    /// Counts what a client sends. Returns `None` if the connection is cut.
+    fn admit_to_server(&mut self, id: u64, bytes: &[u8]) -> Option<()> {
+        let connection = self.connections.get_mut(&id)?;
+        if connection.turn.is_none() {
+            self.turns += 1;
+            connection.turn = Some(self.turns);
+            if self.cut == Some(Cut::BeforeTurn(self.turns)) {
+                self.cut_now(id);
+                return None;
+            }
+            if self.hold == Some(Hold::Turn(self.turns)) {
+                self.hold = None;
+                connection.held = Some(Direction::ToServer);
+            }
+        }
+        if let Some(recorded) = &mut self.recorded {
+            recorded.extend_from_slice(bytes);
+        }
+        Some(())
+    }
+
+    /// Compares an answer with `cut` and `hold`. Returns `None` if the connection is cut.
+    fn admit_to_client(&mut self, id: u64) -> Option<()> {
+        let connection = self.connections.get_mut(&id)?;
+        if let Some(turn) = connection.answers() {
+            if self.cut == Some(Cut::BeforeAnswer(turn)) {
+                self.cut_now(id);
+                return None;
+            }
+            if self.hold == Some(Hold::Answer(turn)) {
+                self.hold = None;
+                connection.held = Some(Direction::ToClient);
+            }
+        }
+        Some(())
+    }
+
+    fn cut_now(&mut self, id: u64) {
+        self.cut = None;
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.close();
+        }
+    }
+}
+
 impl Connection {
+    /// Returns the number of the turn that the server answers if it sends now. A turn that is held
+    /// back has not reached the server.
+    fn answers(&self) -> Option<u64> {
+        self.turn.filter(|_| self.held != Some(Direction::ToServer))
+    }
+
     fn close(&self) {
         let _ = self.client.shutdown(Shutdown::Both);
         let _ = self.server.shutdown(Shutdown::Both);
     }
-
-    /// Keeps count. Returns whether the bytes are to be passed on; else the connection is to be cut.
-    fn passes(&self, direction: Direction, bytes: &[u8], shared: &Mutex<Shared>) -> bool {
-        let mut shared = lock(shared);
-        let mut asked = lock(&self.asked);
-        match direction {
-            Direction::ToServer => {
-                shared.turns += u64::from(!*asked);
-                *asked = true;
-                if shared.cut == Some(Cut::BeforeTurn(shared.turns)) {
-                    shared.cut = None;
-                    return false;
-                }
-                if let Some(recorded) = &mut shared.recorded {
-                    recorded.extend_from_slice(bytes);
-                }
-            }
-            Direction::ToClient => {
-                if *asked && shared.cut == Some(Cut::BeforeAnswer(shared.turns)) {
-                    shared.cut = None;
-                    return false;
-                }
-                shared.round_trips += u64::from(*asked);
-                *asked = false;
-            }
-        }
-        true
-    }
 }
 
-fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Mutex<Shared>>) -> Result<()> {
+fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let connection = Arc::new(Connection {
-        client: client.try_clone()?,
-        server: server.try_clone()?,
-        asked: Mutex::new(false),
-    });
-    lock(shared).open.push(Arc::clone(&connection));
-    let pairs = [
+    let directions = [
         (
             Direction::ToServer,
             client.try_clone()?,
             server.try_clone()?,
         ),
-        (Direction::ToClient, server, client),
+        (
+            Direction::ToClient,
+            server.try_clone()?,
+            client.try_clone()?,
+        ),
     ];
-    for (direction, from, to) in pairs {
+    let mut state = shared.lock();
+    // The relay may have been dropped while the listener connected to the server.
+    if state.is_closed {
+        return Ok(());
+    }
+    state.accepted += 1;
+    let id = state.accepted;
+    let connection = Connection {
+        client,
+        server,
+        turn: None,
+        held: None,
+        is_half_closed: false,
+    };
+    state.connections.insert(id, connection);
+    drop(state);
+
+    for (direction, from, to) in directions {
         let (sender, receiver) = mpsc::channel();
-        let (connection, shared) = (Arc::clone(&connection), Arc::clone(shared));
+        let shared = Arc::clone(shared);
         thread::spawn(move || {
-            read(direction, from, &connection, &shared, &sender);
-            drop(sender);
+            read(id, direction, from, &shared, &sender);
+            shared.end(id, direction);
         });
         thread::spawn(move || write(to, &receiver));
     }
     Ok(())
 }
 
+/// Reads one direction of a connection until it ends or is cut.
 fn read(
+    id: u64,
     direction: Direction,
     mut from: TcpStream,
-    connection: &Arc<Connection>,
-    shared: &Mutex<Shared>,
+    shared: &Shared,
     sender: &Sender<(Instant, Vec<u8>)>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let bytes = &buffer[..length];
-        if !connection.passes(direction, bytes, shared) {
-            connection.close();
+        let Some(due) = shared.admit(id, direction, bytes) else {
             break;
-        }
-        let due = Instant::now() + lock(shared).delay;
+        };
         if sender.send((due, bytes.to_vec())).is_err() {
             break;
         }
     }
-    if direction == Direction::ToServer {
-        // What the server still says, nobody waits for.
-        *lock(&connection.asked) = false;
-    }
-    lock(shared)
-        .open
-        .retain(|open| !Arc::ptr_eq(open, connection));
 }
 
-/// Ends when the reader has: then nothing more is sent this way.
+/// Writes what [`read`] has read, when it is due, and then passes on the end of this direction.
 fn write(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>) {
     for (due, bytes) in receiver {
         thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -234,8 +399,4 @@ fn write(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>) {
         }
     }
     let _ = to.shutdown(Shutdown::Write);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

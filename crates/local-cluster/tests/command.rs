@@ -1,4 +1,4 @@
-//! `local-cluster start`, `url` and `stop`, as scripts/local-cluster calls them.
+//! The commands `local-cluster start`, `url` and `stop`, which scripts/local-cluster runs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ fn local_cluster(directory: &Path, argument: &str) -> Output {
         .arg(argument)
         .current_dir(directory)
         .output()
-        .expect("it runs")
+        .expect("local-cluster can be run")
 }
 
 fn stdout(output: &Output) -> String {
@@ -22,10 +22,10 @@ fn stdout(output: &Output) -> String {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8(output.stdout.clone()).expect("text")
+    String::from_utf8(output.stdout.clone()).expect("the output is UTF-8")
 }
 
-/// Stops the cluster also when an assertion fails.
+/// A directory with a started cluster, which is stopped even if an assertion fails.
 struct Started(TempDir);
 
 impl Started {
@@ -47,7 +47,7 @@ impl Drop for Started {
 }
 
 #[test]
-fn start_prints_the_url_and_stop_removes_what_start_made_and_nothing_else() {
+fn start_prints_the_url_and_stop_removes_only_what_start_wrote() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("mine"), "untouched").unwrap();
     let (cluster, printed) = Started::start(directory);
@@ -71,37 +71,40 @@ fn start_prints_the_url_and_stop_removes_what_start_made_and_nothing_else() {
     );
 
     let again = stdout(&cluster.run("start"));
-    assert!(again.contains("running already"), "{again}");
+    assert!(again.contains("already running"), "{again}");
     assert_eq!(stdout(&cluster.run("url")), url);
 
     let root = url.trim().rsplit_once("sslrootcert=").unwrap().1.to_owned();
     assert!(Path::new(&root).exists());
     stdout(&cluster.run("stop"));
-    assert!(!Path::new(&root).exists(), "the server's directory is gone");
+    assert!(
+        !Path::new(&root).exists(),
+        "stop removes the server's directory"
+    );
     let left: Vec<_> = fs::read_dir(cluster.0.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["mine"]);
 
-    let gone = cluster.run("url");
-    assert_eq!(gone.status.code(), Some(1));
-    assert!(gone.stdout.is_empty());
+    let url = cluster.run("url");
+    assert_eq!(url.status.code(), Some(1));
+    assert!(url.stdout.is_empty());
 }
 
 #[test]
-fn a_dotenv_that_is_there_is_neither_overwritten_nor_removed() {
+fn an_existing_dotenv_is_neither_overwritten_nor_removed() {
     let directory = tempfile::tempdir().unwrap();
     let dotenv = directory.path().join(".env");
     fs::write(&dotenv, "DATABASE_URL=mine\n").unwrap();
     let (cluster, printed) = Started::start(directory);
-    assert!(printed.contains("left as it is"), "{printed}");
+    assert!(printed.contains("was not changed"), "{printed}");
     stdout(&cluster.run("stop"));
     assert_eq!(fs::read_to_string(&dotenv).unwrap(), "DATABASE_URL=mine\n");
 }
 
 #[test]
-fn a_dotenv_that_was_changed_after_start_wrote_it_is_kept() {
+fn a_dotenv_that_changed_after_start_wrote_it_is_kept() {
     let (cluster, _) = Started::start(tempfile::tempdir().unwrap());
     let dotenv = cluster.0.path().join(".env");
     let mut text = fs::read_to_string(&dotenv).unwrap();
@@ -112,7 +115,7 @@ fn a_dotenv_that_was_changed_after_start_wrote_it_is_kept() {
 }
 
 #[test]
-fn anything_else_is_a_usage_error() {
+fn an_unknown_command_is_a_usage_error() {
     let output = local_cluster(Path::new("/"), "restart");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("start | stop | url"));

@@ -1,130 +1,141 @@
-//! Bar charts, as the report's template draws them.
+//! The bar charts of the report.
 
-use crate::figures::{Figures, Measured};
+use crate::figures::{Contention, Figures, Measured, OneWorker, RoundTrips, readable};
 
-/// A chart in a space of 360 by `height`.
+/// A chart: groups of bars, each group with its own scale.
 pub struct Chart {
-    /// What it shows, with the unit.
+    /// The title.
     pub title: String,
-    /// Its height.
-    pub height: usize,
-    /// The captions of the groups of bars.
-    pub captions: Vec<Caption>,
-    /// Its bars.
-    pub bars: Vec<Bar>,
+    /// The groups, from top to bottom.
+    pub groups: Vec<Group>,
 }
 
-/// A line of text.
-pub struct Caption {
-    /// Where its foot is.
-    pub y: usize,
-    /// What it says.
-    pub text: String,
+/// Bars that are compared with each other.
+pub struct Group {
+    /// The quantity, with its unit.
+    pub caption: String,
+    /// The bars, one per contestant that has the figure.
+    pub bars: Vec<Bar>,
 }
 
 /// One bar.
 pub struct Bar {
-    /// Its upper edge.
-    pub y: usize,
-    /// Its length.
-    pub width: f64,
-    /// The number of its contestant, which gives its colour.
-    pub colour: usize,
-    /// Whose it is.
+    /// The contestant's name.
     pub name: String,
-    /// Its value.
+    /// The contestant's colour: its place among the drivers. Yardsticks are grey and have none.
+    pub colour: Option<usize>,
+    /// The value as a share of the longest bar, from 0 to 1.
+    pub share: f64,
+    /// The value as text.
     pub value: String,
 }
 
-const BAR: usize = 18;
-const LONGEST: f64 = 190.0;
-
-/// A contestant's number, itself, and its captioned values.
-type Series<'a> = (usize, &'a Measured, Vec<(&'static str, f64)>);
-
-/// All charts that there are figures for.
+/// Returns a chart for each part that was measured: four, or two without round trips and distance. Both
+/// numbers fill two columns.
 pub fn charts(figures: &Figures) -> Vec<Chart> {
     let mut charts = vec![
-        chart("Network round trips of a transfer", figures, |measured| {
-            let trips = measured.round_trips.as_ref()?;
-            Some(vec![("each", trips.transfer_steady as f64)])
-        }),
-        chart(
-            "Latency of a transfer, one worker (ms)",
-            figures,
-            |measured| {
-                let one = measured.one_worker.as_ref()?;
-                Some(vec![
-                    ("p50", one.p50_ms),
-                    ("p95", one.p95_ms),
-                    ("p99", one.p99_ms),
-                ])
-            },
-        ),
-        chart("Transfers per second", figures, |measured| {
-            let alone = measured.one_worker.as_ref()?;
-            let together = measured.contention.as_ref()?;
-            Some(vec![
-                ("one worker", alone.transfers_per_second),
-                ("contention", together.transfers_per_second),
-            ])
-        }),
-        chart("Median transfer over distance (ms)", figures, |measured| {
-            let captions = ["1 ms away", "10 ms away", "50 ms away"];
-            let values = measured.distance.iter().map(|one| one.transfer_p50_ms);
-            Some(captions.into_iter().zip(values).collect())
-        }),
+        round_trips(figures),
+        distance(figures),
+        one_worker(figures),
+        contention(figures),
     ];
-    charts.retain(|chart| !chart.bars.is_empty());
+    for chart in &mut charts {
+        chart.groups.retain(|group| !group.bars.is_empty());
+    }
+    charts.retain(|chart| !chart.groups.is_empty());
     charts
 }
 
-fn chart(
-    title: &str,
-    figures: &Figures,
-    values: impl Fn(&Measured) -> Option<Vec<(&'static str, f64)>>,
-) -> Chart {
-    let series: Vec<Series> = figures
+fn round_trips(figures: &Figures) -> Chart {
+    let group = |caption: &str, count: fn(&RoundTrips) -> Option<u64>| {
+        group(caption, figures, |measured| {
+            Some(count(measured.round_trips.as_ref()?)? as f64)
+        })
+    };
+    Chart {
+        title: "Network round trips".to_owned(),
+        groups: vec![
+            group("to connect", |trips| trips.connect),
+            group("first transfer", |trips| trips.transfer_first),
+            group("each further transfer", |trips| Some(trips.transfer_steady)),
+        ],
+    }
+}
+
+fn distance(figures: &Figures) -> Chart {
+    let mut distances: Vec<u64> = figures
+        .contestants
+        .iter()
+        .flat_map(|measured| &measured.distance)
+        .map(|one| one.round_trip_ms)
+        .collect();
+    distances.sort_unstable();
+    distances.dedup();
+    let groups = distances.iter().map(|distance| {
+        let caption = format!("{distance} ms away: p50, ms");
+        group(&caption, figures, |measured| {
+            let mut all = measured.distance.iter();
+            let one = all.find(|one| one.round_trip_ms == *distance)?;
+            Some(one.transfer_p50_ms)
+        })
+    });
+    Chart {
+        title: "Latency over distance, one worker".to_owned(),
+        groups: groups.collect(),
+    }
+}
+
+fn one_worker(figures: &Figures) -> Chart {
+    let group = |caption: &str, value: fn(&OneWorker) -> f64| {
+        group(caption, figures, |measured| {
+            measured.one_worker.as_ref().map(value)
+        })
+    };
+    Chart {
+        title: "Latency of a transfer, one worker".to_owned(),
+        groups: vec![
+            group("p50, ms", |one| one.p50_ms),
+            group("p95, ms", |one| one.p95_ms),
+            group("p99, ms", |one| one.p99_ms),
+        ],
+    }
+}
+
+fn contention(figures: &Figures) -> Chart {
+    let group = |caption: &str, value: fn(&Contention) -> f64| {
+        group(caption, figures, |measured| {
+            measured.contention.as_ref().map(value)
+        })
+    };
+    Chart {
+        title: format!("Contention: {} workers on four accounts", figures.workers),
+        groups: vec![
+            group("transfers per second", |one| one.transfers_per_second),
+            group("retries per transfer", |one| one.retries_per_transfer),
+            group("p99, ms", |one| one.p99_ms),
+        ],
+    }
+}
+
+fn group(caption: &str, figures: &Figures, value: impl Fn(&Measured) -> Option<f64>) -> Group {
+    let values: Vec<(usize, &Measured, f64)> = figures
         .contestants
         .iter()
         .enumerate()
-        .filter_map(|(number, measured)| Some((number, measured, values(measured)?)))
-        .filter(|(_, _, values)| !values.is_empty())
+        .filter_map(|(place, measured)| Some((place, measured, value(measured)?)))
         .collect();
-    let groups = series.first().map_or(0, |(_, _, values)| values.len());
-    let (mut captions, mut bars, mut y) = (Vec::new(), Vec::new(), 0);
-    for group in 0..groups {
-        let longest = series
-            .iter()
-            .map(|(_, _, values)| values[group].1)
-            .fold(f64::MIN_POSITIVE, f64::max);
-        y += 20;
-        captions.push(Caption {
-            y: y - 6,
-            text: series[0].2[group].0.to_owned(),
-        });
-        for (colour, measured, values) in &series {
-            let value = values[group].1;
-            let shown = if value >= 100.0 || value.fract() == 0.0 {
-                format!("{value:.0}")
-            } else {
-                format!("{value:.2}")
-            };
-            let width = LONGEST * value / longest;
-            bars.push(Bar {
-                y,
-                width,
-                colour: *colour,
-                name: measured.name.clone(),
-                value: shown,
-            });
-            y += BAR;
-        }
-    }
-    Chart {
-        title: title.to_owned(),
-        height: y + 4,
-        captions,
-        bars,
+    let longest = values
+        .iter()
+        .map(|(_, _, value)| *value)
+        .fold(f64::MIN_POSITIVE, f64::max);
+    let bars = values.into_iter().map(|(place, measured, value)| Bar {
+        name: measured.name.clone(),
+        colour: measured.is_driver().then_some(place),
+        share: value / longest,
+        value: readable(value),
+    });
+    Group {
+        caption: caption.to_owned(),
+        bars: bars.collect(),
     }
 }

@@ -1,94 +1,53 @@
-//! Who is compared: the samples of the three drivers, and a floor that none of them can be below.
+//! What is compared: the drivers' samples, and the transfer as one SQL statement.
 
-use crdb_connection::{Config, ConnectError};
-use postgres::Client;
-use postgres::error::SqlState;
-use postgres::types::Type;
+use anyhow::Result;
+use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm};
+use crdb_connection::Config;
 
-use crdb_conformance::{AnyError, Diesel, Driver, Postgres, SeaOrm};
+use crate::figures::RoundTrips;
+use crate::relayed::Relayed;
+use crate::round_trips;
+use crate::transfer::{OneStatement, Transfer};
 
-/// Something that transfers money.
-pub trait Subject: Send {
-    /// Moves 1 from one account to the other, and returns how often the transaction ran.
-    ///
-    /// # Errors
-    ///
-    /// The driver's.
-    fn transfer(&mut self, from: i64, to: i64) -> Result<u32, AnyError>;
-}
+/// The drivers. A new driver is one line here.
+pub const DRIVERS: &[Contestant] = &[driver::<Postgres>(), driver::<Diesel>(), driver::<SeaOrm>()];
 
-impl<D: Driver> Subject for D {
-    fn transfer(&mut self, from: i64, to: i64) -> Result<u32, AnyError> {
-        Ok(Driver::transfer(self, from, to, 1)?)
-    }
-}
+/// A yardstick: without a transaction around it, no transfer takes fewer round trips.
+pub const ONE_STATEMENT: Contestant = Contestant {
+    name: "one statement",
+    connect: |config| Ok(Box::new(one_statement(config)?)),
+    count_round_trips: |relayed| round_trips::of_transfer(relayed, one_statement),
+};
 
-/// A name, and how to connect.
+/// A driver or a yardstick, and how to measure it.
 #[derive(Clone, Copy)]
 pub struct Contestant {
-    /// As it is shown.
+    /// The name in figures and charts. A driver's is also its directory in `examples`.
     pub name: &'static str,
-    /// A connection of its own.
-    pub connect: fn(&Config) -> Result<Box<dyn Subject>, ConnectError>,
+    /// Opens a connection.
+    pub connect: fn(&Config) -> Result<Box<dyn Transfer>>,
+    /// Counts the network round trips.
+    pub count_round_trips: fn(&Relayed) -> Result<RoundTrips>,
 }
 
-/// The name of the floor.
-pub const FLOOR: &str = "one statement";
-
-/// The drivers of these names, and the floor.
-pub fn contestants(drivers: &[&str]) -> Vec<Contestant> {
-    let all = [
-        Contestant {
-            name: Postgres::NAME,
-            connect: connect::<Postgres>,
-        },
-        Contestant {
-            name: Diesel::NAME,
-            connect: connect::<Diesel>,
-        },
-        Contestant {
-            name: SeaOrm::NAME,
-            connect: connect::<SeaOrm>,
-        },
-    ];
-    let floor = Contestant {
-        name: FLOOR,
-        connect: |config| Ok(Box::new(Floor(crdb_postgres::connect(config)?))),
-    };
-    all.into_iter()
-        .filter(|one| drivers.contains(&one.name))
-        .chain([floor])
+/// Returns the drivers with these names, and the yardstick.
+pub fn contestants(names: &[String]) -> Vec<Contestant> {
+    DRIVERS
+        .iter()
+        .filter(|driver| names.iter().any(|name| name == driver.name))
+        .chain([&ONE_STATEMENT])
+        .copied()
         .collect()
 }
 
-fn connect<D: Driver>(config: &Config) -> Result<Box<dyn Subject>, ConnectError> {
-    Ok(Box::new(D::connect(config)?))
-}
-
-/// A transfer as one SQL statement: one round trip, and no transaction to hold open.
-struct Floor(Client);
-
-impl Subject for Floor {
-    fn transfer(&mut self, from: i64, to: i64) -> Result<u32, AnyError> {
-        let sql =
-            "UPDATE accounts SET balance = CASE id WHEN $1 THEN balance - 1 ELSE balance + 1 END
-                   WHERE id IN ($1, $2) AND (SELECT balance FROM accounts WHERE id = $1) >= 1";
-        for run in 1.. {
-            match self
-                .0
-                .execute_typed(sql, &[(&from, Type::INT8), (&to, Type::INT8)])
-            {
-                Ok(2) => return Ok(run),
-                Ok(_) => return Err("the transfer in one statement was refused".into()),
-                Err(error) if again(error.code()) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err("run too often".into())
+const fn driver<D: Driver>() -> Contestant {
+    Contestant {
+        name: D::NAME,
+        connect: |config| Ok(Box::new(D::connect(config)?)),
+        count_round_trips: round_trips::of_driver::<D>,
     }
 }
 
-fn again(code: Option<&SqlState>) -> bool {
-    code == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
-        || code == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+fn one_statement(config: &Config) -> Result<OneStatement> {
+    Ok(OneStatement(crdb_postgres::connect(config)?))
 }

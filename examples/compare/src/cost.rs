@@ -1,4 +1,4 @@
-//! What it costs to take a driver on: crates, lines, build time and size.
+//! The cost of a driver as a dependency: crates, lines of code, build time and binary size.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,34 +10,34 @@ use anyhow::{Context, Result, bail};
 
 use crate::figures::Cost;
 
-/// The root of this repository.
+/// Returns the root of this repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The files that somebody copies of a driver's package, in the order in which they are read.
+/// The files of a driver's package that users copy, in reading order, each with its title in the report.
 pub const FILES: [(&str, &str); 4] = [
-    ("connect", "src/connect.rs"),
-    ("basic", "basic.rs"),
-    ("transfer", "transfer.rs"),
-    ("the retry function", "src/transaction.rs"),
+    ("Connect", "src/connect.rs"),
+    ("The basic sample", "basic.rs"),
+    ("The transfer sample", "transfer.rs"),
+    ("The retry function", "src/transaction.rs"),
 ];
 
-/// The text of one of these files.
+/// Returns the text of one of [`FILES`].
 ///
 /// # Errors
 ///
-/// The repository is not where this was built.
+/// Returns an error if the repository is no longer where this program was built.
 pub fn source(driver: &str, file: &str) -> Result<String> {
     let path = root().join("examples").join(driver).join(file);
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Counts, and with `build` also builds from nothing.
+/// Counts crates and lines. With `build` also builds the transfer sample from scratch.
 ///
 /// # Errors
 ///
-/// The sources cannot be read, or the build fails.
+/// Returns an error if a source file cannot be read or the build fails.
 pub fn of(driver: &str, build: bool) -> Result<Cost> {
     let mut sample_lines = 0;
     for (_, file) in FILES {
@@ -45,9 +45,11 @@ pub fn of(driver: &str, build: bool) -> Result<Cost> {
         let code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
         sample_lines += text.lines().filter(code).count();
     }
-    let (build_seconds, binary_bytes) = match build {
-        true => build_from_nothing(driver).map(|(seconds, bytes)| (Some(seconds), Some(bytes)))?,
-        false => (None, None),
+    let (build_seconds, binary_bytes) = if build {
+        let (seconds, bytes) = build_from_scratch(driver)?;
+        (Some(seconds), Some(bytes))
+    } else {
+        (None, None)
     };
     Ok(Cost {
         crates: crates(driver),
@@ -63,7 +65,7 @@ fn cargo() -> Command {
     cargo
 }
 
-/// `None` where there is no cargo at hand.
+/// Counts the driver's dependencies with `cargo tree`. Returns `None` if cargo is missing or fails.
 fn crates(driver: &str) -> Option<usize> {
     let package = format!("crdb-{driver}");
     let arguments = [
@@ -87,7 +89,7 @@ fn crates(driver: &str) -> Option<usize> {
         .lines()
         .map(|line| line.trim_end_matches(" (*)"))
         .collect();
-    // Not counting ourselves.
+    // This workspace's own packages are not dependencies.
     Some(
         names
             .iter()
@@ -96,7 +98,7 @@ fn crates(driver: &str) -> Option<usize> {
     )
 }
 
-fn build_from_nothing(driver: &str) -> Result<(f64, u64)> {
+fn build_from_scratch(driver: &str) -> Result<(f64, u64)> {
     let target = tempfile::tempdir()?;
     let example = format!("{driver}-transfer");
     let mut build = cargo();
@@ -121,11 +123,11 @@ fn build_from_nothing(driver: &str) -> Result<(f64, u64)> {
     Ok((seconds, fs::metadata(binary)?.len()))
 }
 
-/// The versions of the drivers, from Cargo.lock.
+/// Returns the versions of the drivers and their foundations, from Cargo.lock.
 ///
 /// # Errors
 ///
-/// It cannot be read.
+/// Returns an error if Cargo.lock cannot be read.
 pub fn versions() -> Result<Vec<(String, String)>> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).context("cannot read Cargo.lock")?;
     let version = |name: &str| {
@@ -137,7 +139,16 @@ pub fn versions() -> Result<Vec<(String, String)>> {
             .strip_suffix('"')
             .map(str::to_owned)
     };
-    let names = ["postgres", "diesel", "pq-src", "sea-orm", "sqlx", "openssl"];
+    let names = [
+        "postgres",
+        "tokio-postgres",
+        "deadpool",
+        "diesel",
+        "pq-src",
+        "sea-orm",
+        "sqlx",
+        "openssl",
+    ];
     Ok(names
         .iter()
         .filter_map(|name| Some((name.to_string(), version(name)?)))

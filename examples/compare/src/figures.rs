@@ -1,115 +1,132 @@
-//! What was measured, with the units in the names.
+//! The figures, with their units in their names.
 
 use serde::Serialize;
 
-/// Everything.
+use crate::server::Server;
+
+/// All figures of a run.
 #[derive(Debug, Serialize)]
 pub struct Figures {
-    /// What `SELECT version()` says.
-    pub server: String,
-    /// The host and port.
+    /// The server.
+    pub server: Server,
+    /// The host and port of the server.
     pub host: String,
-    /// The machine that this ran on.
+    /// The client machine.
     pub machine: String,
-    /// The drivers' versions.
+    /// The versions of the drivers.
     pub versions: Vec<(String, String)>,
-    /// Rounds in which the drivers took turns.
+    /// The number of rounds in which the contestants took turns.
     pub rounds: usize,
-    /// Workers that fought for the accounts.
+    /// The number of workers under contention.
     pub workers: u16,
-    /// Why parts were left out, if any were.
+    /// The parts that were left out, each with the reason.
     pub left_out: Vec<String>,
-    /// Each driver, in the order that they were asked for; then the yardsticks.
+    /// The drivers in the order of their list, then the yardsticks.
     pub contestants: Vec<Measured>,
 }
 
-/// One driver or yardstick. What does not apply, or was left out, is null.
+/// The figures of a driver or yardstick. A figure that was not measured is null.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Measured {
-    /// Its name.
+    /// The contestant's name.
     pub name: String,
     /// Network round trips.
     pub round_trips: Option<RoundTrips>,
-    /// One worker by itself.
+    /// One worker.
     pub one_worker: Option<OneWorker>,
-    /// Several workers on few accounts.
+    /// Several workers on four accounts.
     pub contention: Option<Contention>,
-    /// Behind simulated distances.
+    /// One worker behind simulated distances.
     pub distance: Vec<Distance>,
-    /// What it costs to take it on.
+    /// The cost of the dependency. Drivers have it, yardsticks do not.
     pub cost: Option<Cost>,
 }
 
-/// Network round trips, counted.
+impl Measured {
+    /// Returns figures that hold nothing but a name.
+    pub fn named(name: &str) -> Measured {
+        Measured {
+            name: name.to_owned(),
+            ..Measured::default()
+        }
+    }
+
+    /// Returns whether this is a driver, not a yardstick.
+    pub fn is_driver(&self) -> bool {
+        self.cost.is_some()
+    }
+}
+
+/// Network round trips.
 #[derive(Clone, Debug, Serialize)]
 pub struct RoundTrips {
     /// To connect.
-    pub connect: u64,
+    pub connect: Option<u64>,
     /// For the basic sample's statements.
     pub basic: Option<u64>,
     /// For the first transfer.
-    pub transfer_first: u64,
+    pub transfer_first: Option<u64>,
     /// For each further transfer.
     pub transfer_steady: u64,
     /// For a transfer that is retried once.
     pub transfer_retried_once: Option<u64>,
 }
 
-/// One worker by itself; medians over the rounds.
+/// One worker; medians over the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct OneWorker {
-    /// Time to connect.
+    /// The time to connect.
     pub connect_ms: f64,
     /// Transfers per second.
     pub transfers_per_second: f64,
-    /// The median transfer.
+    /// The latency of the median transfer.
     pub p50_ms: f64,
-    /// 95 of 100 transfers take at most this.
+    /// The latency that 95 of 100 transfers do not exceed.
     pub p95_ms: f64,
-    /// 99 of 100 transfers take at most this.
+    /// The latency that 99 of 100 transfers do not exceed.
     pub p99_ms: f64,
-    /// The slowest.
+    /// The latency of the slowest transfer of all rounds.
     pub max_ms: f64,
 }
 
-/// Several workers on few accounts; medians over the rounds.
+/// Several workers on four accounts; medians over the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Contention {
-    /// Transfers per second, of all workers together.
+    /// Transfers per second, all workers together.
     pub transfers_per_second: f64,
-    /// Retries for each transfer.
+    /// Retries per transfer.
     pub retries_per_transfer: f64,
-    /// The median transfer, retries included.
+    /// The latency of the median transfer, retries included.
     pub p50_ms: f64,
-    /// 99 of 100 transfers take at most this.
+    /// The latency that 99 of 100 transfers do not exceed, retries included.
     pub p99_ms: f64,
-    /// Whether the sum of the balances was right at the end.
+    /// Whether the sum of all balances was the same after the run as before.
     pub balances_conserved: bool,
 }
 
-/// One simulated distance.
+/// One worker at one simulated distance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Distance {
-    /// The time of a round trip.
+    /// The distance: the time of a network round trip.
     pub round_trip_ms: u64,
-    /// The median transfer.
+    /// The latency of the median transfer.
     pub transfer_p50_ms: f64,
 }
 
-/// What it costs to take a driver on.
+/// The cost of a driver as a dependency.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cost {
-    /// Crates in its dependency tree.
+    /// Crates in the dependency tree.
     pub crates: Option<usize>,
-    /// Lines of its two samples, its connect and its retry function, without comments and blank lines.
+    /// Lines of code in connect, both samples and the retry function, without comments and blank lines.
     pub sample_lines: usize,
-    /// A release build from nothing.
+    /// The time of a release build from scratch.
     pub build_seconds: Option<f64>,
-    /// The stripped binary of its transfer sample.
+    /// The size of the transfer sample's stripped binary.
     pub binary_bytes: Option<u64>,
 }
 
-/// The middle value.
+/// Returns the median, or 0 if there are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -117,5 +134,16 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
         0 => 0.0,
         count if count % 2 == 1 => values[count / 2],
         count => (values[count / 2 - 1] + values[count / 2]) / 2.0,
+    }
+}
+
+/// Returns a figure with three significant digits, for readers.
+pub fn readable(value: f64) -> String {
+    if value >= 100.0 || value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
     }
 }

@@ -1,156 +1,102 @@
-//! Latency and throughput. The contestants take turns in short rounds, so that a machine whose speed drifts
-//! treats them alike; what counts is the median over the rounds.
+//! Latency, throughput and retries. The contestants take turns in short rounds, so that a machine whose
+//! speed drifts slows all of them alike. A figure is the median over the rounds.
 
+use std::cell::Cell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use crdb_connection::Config;
-use crdb_local_cluster::Relay;
-use hdrhistogram::Histogram;
 
-use crate::contestant::{Contestant, Subject};
+use crate::contestant::Contestant;
 use crate::figures::{Contention, Distance, OneWorker, median};
 use crate::options::Options;
+use crate::pgbench::Pgbench;
 use crate::progress::Progress;
-use crate::stop;
+use crate::relayed::Relayed;
+use crate::transfer::Transfer;
+use crate::turn::{self, Turn};
 
-/// The times of round trips that are simulated.
+/// The simulated distances, as times of a network round trip.
 pub const DISTANCES_MS: [u64; 3] = [1, 10, 50];
 
-/// One turn of one contestant: the latencies in microseconds, and how many transactions ran.
-struct Turn {
-    latencies: Histogram<u64>,
-    runs: u64,
-    elapsed: Duration,
-}
-
-impl Turn {
-    fn new() -> Result<Turn> {
-        Ok(Turn {
-            latencies: Histogram::new(3)?,
-            runs: 0,
-            elapsed: Duration::ZERO,
-        })
-    }
-
-    /// Transfers from one account to the other until it is time.
-    fn take(
-        subject: &mut dyn Subject,
-        [from, to]: [i64; 2],
-        enough: impl Fn() -> bool,
-    ) -> Result<Turn> {
-        let mut turn = Turn::new()?;
-        let begin = Instant::now();
-        while !enough() {
-            stop::check()?;
-            let before = Instant::now();
-            let runs = subject
-                .transfer(from, to)
-                .map_err(|error| anyhow!(error))
-                .context("a transfer failed")?;
-            turn.latencies.record(before.elapsed().as_micros() as u64)?;
-            turn.runs += u64::from(runs);
-        }
-        turn.elapsed = begin.elapsed();
-        Ok(turn)
-    }
-
-    fn quantile_ms(&self, quantile: f64) -> f64 {
-        self.latencies.value_at_quantile(quantile) as f64 / 1000.0
-    }
-
-    fn per_second(&self) -> f64 {
-        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
-    }
-
-    fn retries_per_transfer(&self) -> f64 {
-        let transfers = self.latencies.len();
-        (self.runs - transfers) as f64 / transfers.max(1) as f64
-    }
-}
-
-/// Each contestant by itself, connecting apart.
+/// Measures connecting and transferring with one worker. pgbench takes its turn in each round.
 ///
 /// # Errors
 ///
-/// A connection or a transfer fails, or Ctrl-C is pressed.
+/// Returns an error if a connection or a transfer fails, or after Ctrl-C.
 pub fn one_worker(
     contestants: &[Contestant],
+    pgbench: &mut Pgbench,
     config: &Config,
     options: &Options,
     progress: &Progress,
 ) -> Result<Vec<OneWorker>> {
-    let mut subjects = Vec::new();
-    let mut connects: Vec<Vec<f64>> = Vec::new();
+    let mut connections = Vec::new();
+    let mut connects_ms: Vec<Vec<f64>> = Vec::new();
     for contestant in contestants {
         progress.begin("one worker", contestant.name)?;
         let mut times = Vec::new();
         for _ in 0..options.rounds() {
             let before = Instant::now();
-            let mut subject = (contestant.connect)(config)?;
+            let mut connection = (contestant.connect)(config)?;
             times.push(before.elapsed().as_secs_f64() * 1000.0);
-            subject.transfer(11, 12).map_err(|error| anyhow!(error))?;
-            subject.transfer(12, 11).map_err(|error| anyhow!(error))?;
+            connection.transfer(11, 12)?;
+            connection.transfer(12, 11)?;
             if times.len() == options.rounds() {
-                subjects.push(subject);
+                connections.push(connection);
             }
         }
-        connects.push(times);
+        connects_ms.push(times);
     }
     let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds() {
-        for ((contestant, subject), turns) in contestants.iter().zip(&mut subjects).zip(&mut turns)
+        for ((contestant, connection), turns) in
+            contestants.iter().zip(&mut connections).zip(&mut turns)
         {
             progress.begin("one worker", &format!("{}, round {round}", contestant.name))?;
             let end = Instant::now() + options.turn();
-            turns.push(Turn::take(subject.as_mut(), [11, 12], || {
-                Instant::now() >= end
-            })?);
+            let enough = || Instant::now() >= end;
+            turns.push(Turn::take(connection.as_mut(), [11, 12], enough)?);
             progress.done(options.turn());
         }
+        progress.begin("one worker", &format!("pgbench, round {round}"))?;
+        pgbench.take_turn(options.turn());
+        progress.done(options.turn());
     }
-    let figures = turns.iter().zip(connects).map(|(turns, connects)| {
-        let quantile = |quantile| median(turns.iter().map(|turn| turn.quantile_ms(quantile)));
-        OneWorker {
-            connect_ms: median(connects),
-            transfers_per_second: median(turns.iter().map(Turn::per_second)),
-            p50_ms: quantile(0.5),
-            p95_ms: quantile(0.95),
-            p99_ms: quantile(0.99),
-            max_ms: turns
-                .iter()
-                .map(|turn| turn.latencies.max() as f64 / 1000.0)
-                .fold(0.0, f64::max),
-        }
-    });
-    Ok(figures.collect())
+    Ok(connects_ms
+        .iter()
+        .zip(&turns)
+        .map(|(connects_ms, turns)| turn::one_worker(connects_ms, turns))
+        .collect())
 }
 
-/// Each contestant with several workers, each on a connection of its own, on four accounts.
+/// Measures several workers, each with its own connection, on four accounts.
 ///
 /// # Errors
 ///
-/// A connection or a transfer fails, or Ctrl-C is pressed.
+/// Returns an error if a connection or a transfer fails, or after Ctrl-C.
 pub fn contention(
     contestants: &[Contestant],
     config: &Config,
     options: &Options,
     progress: &Progress,
 ) -> Result<Vec<Contention>> {
-    let mut crews: Vec<Vec<Box<dyn Subject>>> = Vec::new();
+    let mut connections: Vec<Vec<Box<dyn Transfer>>> = Vec::new();
     for contestant in contestants {
         progress.begin("contention", contestant.name)?;
-        let crew = (0..options.workers).map(|_| (contestant.connect)(config));
-        crews.push(crew.collect::<Result<_, _>>()?);
+        let workers = (0..options.workers).map(|_| (contestant.connect)(config));
+        connections.push(workers.collect::<Result<_>>()?);
     }
     let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds() {
-        for ((contestant, crew), turns) in contestants.iter().zip(&mut crews).zip(&mut turns) {
+        for ((contestant, workers), turns) in
+            contestants.iter().zip(&mut connections).zip(&mut turns)
+        {
             progress.begin("contention", &format!("{}, round {round}", contestant.name))?;
-            turns.push(crew_turn(crew, options.turn())?);
+            turns.push(turn_of_workers(workers, options.turn())?);
             progress.done(options.turn());
         }
     }
@@ -164,20 +110,17 @@ pub fn contention(
     Ok(figures.collect())
 }
 
-fn crew_turn(crew: &mut [Box<dyn Subject>], length: Duration) -> Result<Turn> {
-    let (ready, enough) = (Barrier::new(crew.len() + 1), AtomicBool::new(false));
-    let mut all = Turn::new()?;
-    let (ready, enough) = (&ready, &enough);
+/// Lets all workers begin at once and stops them together, after `length` or at the first failure.
+fn turn_of_workers(workers: &mut [Box<dyn Transfer>], length: Duration) -> Result<Turn> {
+    let (ready, enough) = (&Barrier::new(workers.len() + 1), &AtomicBool::new(false));
     let turns: Vec<Result<Turn>> = thread::scope(|scope| {
-        let workers: Vec<_> = crew
+        let workers: Vec<_> = workers
             .iter_mut()
             .enumerate()
-            .map(|(number, subject)| {
+            .map(|(number, connection)| {
                 scope.spawn(move || {
-                    let first = number as i64 % 4;
-                    let accounts = [13 + first, 13 + (first + 1 + number as i64 / 4 % 3) % 4];
                     ready.wait();
-                    let turn = Turn::take(subject.as_mut(), accounts, || {
+                    let turn = Turn::take(connection.as_mut(), accounts(number), || {
                         enough.load(Ordering::Relaxed)
                     });
                     if turn.is_err() {
@@ -202,42 +145,45 @@ fn crew_turn(crew: &mut [Box<dyn Subject>], length: Duration) -> Result<Turn> {
             })
             .collect()
     });
+    let mut all = Turn::empty()?;
     for turn in turns {
-        let turn = turn?;
-        all.latencies.add(&turn.latencies)?;
-        all.runs += turn.runs;
-        all.elapsed = all.elapsed.max(turn.elapsed);
+        all.add(&turn?)?;
     }
     Ok(all)
 }
 
-/// Each contestant behind the simulated distances.
+/// Returns the worker's accounts: each ordered pair of the four in turn, so that workers conflict.
+fn accounts(worker: usize) -> [i64; 2] {
+    let from = worker % 4;
+    let to = (from + 1 + worker / 4 % 3) % 4;
+    [13 + from as i64, 13 + to as i64]
+}
+
+/// Measures one worker behind each of the simulated distances.
 ///
 /// # Errors
 ///
-/// A connection or a transfer fails, or Ctrl-C is pressed.
+/// Returns an error if a connection or a transfer fails, or after Ctrl-C.
 pub fn distance(
     contestants: &[Contestant],
-    relayed: &Config,
-    relay: &Relay,
+    relayed: &Relayed,
     options: &Options,
     progress: &Progress,
 ) -> Result<Vec<Vec<Distance>>> {
     let mut figures: Vec<Vec<Distance>> = contestants.iter().map(|_| Vec::new()).collect();
     for (contestant, figures) in contestants.iter().zip(&mut figures) {
-        relay.set_delay(Duration::ZERO);
-        let mut subject = (contestant.connect)(relayed)?;
-        subject.transfer(11, 12).map_err(|error| anyhow!(error))?;
+        relayed.relay.set_delay(Duration::ZERO);
+        let mut connection = (contestant.connect)(&relayed.config)?;
+        connection.transfer(11, 12)?;
         for round_trip_ms in DISTANCES_MS {
-            progress.begin(
-                "distance",
-                &format!("{}, {round_trip_ms} ms", contestant.name),
-            )?;
+            let detail = format!("{}, {round_trip_ms} ms", contestant.name);
+            progress.begin("distance", &detail)?;
             let begin = Instant::now();
-            relay.set_delay(Duration::from_micros(round_trip_ms * 500));
-            let count = std::cell::Cell::new(0);
+            let each_way = Duration::from_micros(round_trip_ms * 500);
+            relayed.relay.set_delay(each_way);
+            let count = Cell::new(0);
             let enough = || count.replace(count.get() + 1) >= options.transfers_at_distance();
-            let turn = Turn::take(subject.as_mut(), [12, 11], enough)?;
+            let turn = Turn::take(connection.as_mut(), [12, 11], enough)?;
             figures.push(Distance {
                 round_trip_ms,
                 transfer_p50_ms: turn.quantile_ms(0.5),
@@ -245,6 +191,6 @@ pub fn distance(
             progress.done(begin.elapsed());
         }
     }
-    relay.set_delay(Duration::ZERO);
+    relayed.relay.set_delay(Duration::ZERO);
     Ok(figures)
 }

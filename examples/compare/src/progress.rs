@@ -1,4 +1,4 @@
-//! What is being measured, and how long it still takes.
+//! The progress of a run.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of about this long.
+    /// Returns the progress of a run that takes about this long.
     pub fn new(about: Duration) -> Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(about.as_millis() as u64);
@@ -29,11 +29,11 @@ impl Progress {
         }
     }
 
-    /// Says what begins now.
+    /// Shows what is measured next.
     ///
     /// # Errors
     ///
-    /// Ctrl-C was pressed.
+    /// Returns an error after Ctrl-C.
     pub fn begin(&self, part: &str, detail: &str) -> Result<(), Stopped> {
         stop::check()?;
         match &self.bar {
@@ -45,7 +45,7 @@ impl Progress {
         Ok(())
     }
 
-    /// What was begun took about this long.
+    /// Advances the bar by a step that took about this long.
     pub fn done(&self, took: Duration) {
         if let Some(bar) = &self.bar {
             bar.inc(took.as_millis() as u64);

@@ -11,38 +11,40 @@ use crate::chart::{Chart, charts};
 use crate::cost::{FILES, source};
 use crate::figures::Figures;
 use crate::tables::{Table, tables};
-use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm};
+use crate::verdict::verdict;
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Report<'a> {
     figures: &'a Figures,
+    verdict: Vec<String>,
+    drivers: Vec<&'a str>,
     charts: Vec<Chart>,
     tables: Vec<Table>,
-    topics: Vec<Topic>,
+    topics: Vec<Topic<'a>>,
     light: String,
     dark: String,
 }
 
-/// One thing that the samples do, by each driver.
-struct Topic {
+/// One of the samples' files, in the version of each driver.
+struct Topic<'a> {
     title: &'static str,
-    columns: Vec<Column>,
+    columns: Vec<Column<'a>>,
 }
 
-struct Column {
-    driver: &'static str,
+struct Column<'a> {
+    driver: &'a str,
     path: String,
     highlighted: String,
 }
 
 const STYLE: ClassStyle = ClassStyle::SpacedPrefixed { prefix: "hl-" };
 
-/// Draws it.
+/// Renders the report.
 ///
 /// # Errors
 ///
-/// The samples' sources cannot be read.
+/// Returns an error if a sample's source cannot be read.
 pub fn render(figures: &Figures) -> Result<String> {
     let syntaxes = SyntaxSet::load_defaults_newlines();
     let themes = ThemeSet::load_defaults().themes;
@@ -50,10 +52,16 @@ pub fn render(figures: &Figures) -> Result<String> {
         Some(theme) => css_for_theme_with_class_style(theme, STYLE),
         None => Ok(String::new()),
     };
+    let drivers: Vec<&str> = figures
+        .contestants
+        .iter()
+        .filter(|measured| measured.is_driver())
+        .map(|measured| measured.name.as_str())
+        .collect();
     let mut topics = Vec::new();
     for (title, file) in FILES {
         let mut columns = Vec::new();
-        for driver in [Postgres::NAME, Diesel::NAME, SeaOrm::NAME] {
+        for driver in drivers.iter().copied() {
             let text = source(driver, file)?;
             let path = format!("examples/{driver}/{file}");
             columns.push(Column {
@@ -66,6 +74,8 @@ pub fn render(figures: &Figures) -> Result<String> {
     }
     let report = Report {
         figures,
+        verdict: verdict(figures),
+        drivers,
         charts: charts(figures),
         tables: tables(figures),
         topics,

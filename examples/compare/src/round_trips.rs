@@ -1,106 +1,87 @@
-//! Network round trips, exactly, counted by a relay.
+//! Network round trips, counted by a relay.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use crdb_conformance::Driver;
 use crdb_connection::Config;
 use crdb_local_cluster::Relay;
 
-use crate::contestant::{FLOOR, contestants};
 use crate::figures::RoundTrips;
-use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm};
+use crate::relayed::Relayed;
+use crate::transfer::Transfer;
 
-/// Counts what connecting, the basic sample and transfers cost.
+/// Counts the round trips of connecting and of two transfers.
 ///
 /// # Errors
 ///
-/// Those of the driver.
-pub fn count(
-    name: &str,
-    direct: &Config,
-    relayed: &Config,
-    relay: &Relay,
-) -> Result<Option<RoundTrips>> {
-    match name {
-        Postgres::NAME => driver::<Postgres>(direct, relayed, relay).map(Some),
-        Diesel::NAME => driver::<Diesel>(direct, relayed, relay).map(Some),
-        SeaOrm::NAME => driver::<SeaOrm>(direct, relayed, relay).map(Some),
-        FLOOR => floor(relayed, relay),
-        _ => Ok(None),
-    }
-}
-
-/// The floor: a transfer in one statement.
-fn floor(relayed: &Config, relay: &Relay) -> Result<Option<RoundTrips>> {
-    let Some(floor) = contestants(&[]).pop() else {
-        return Ok(None);
-    };
-    let mut since = Since::now(relay);
-    let mut subject = (floor.connect)(relayed)?;
-    let connect = since.then();
-    subject.transfer(11, 12).map_err(|error| anyhow!(error))?;
-    let transfer_first = since.then();
-    subject.transfer(12, 11).map_err(|error| anyhow!(error))?;
-    let transfer_steady = since.then();
-    Ok(Some(RoundTrips {
-        connect,
-        transfer_first,
-        transfer_steady,
+/// Returns an error if the connection or a transfer fails.
+pub fn of_transfer<T: Transfer>(
+    relayed: &Relayed,
+    connect: impl FnOnce(&Config) -> Result<T>,
+) -> Result<RoundTrips> {
+    let mut counter = Counter::start(&relayed.relay);
+    let mut connection = connect(&relayed.config)?;
+    let connect = counter.count();
+    connection.transfer(11, 12)?;
+    let transfer_first = counter.count();
+    connection.transfer(12, 11)?;
+    Ok(RoundTrips {
+        connect: Some(connect),
         basic: None,
+        transfer_first: Some(transfer_first),
+        transfer_steady: counter.count(),
         transfer_retried_once: None,
-    }))
+    })
 }
 
-/// Round trips since it was asked last.
-struct Since<'a> {
-    relay: &'a Relay,
-    mark: u64,
-}
-
-impl Since<'_> {
-    fn now(relay: &Relay) -> Since<'_> {
-        // Whoever was here before may still be taking leave.
-        thread::sleep(Duration::from_millis(100));
-        Since {
-            relay,
-            mark: relay.round_trips(),
-        }
-    }
-
-    fn then(&mut self) -> u64 {
-        // A pool takes a connection back, with a ping, after its user has gone on.
-        thread::sleep(Duration::from_millis(100));
-        let now = self.relay.round_trips();
-        now - std::mem::replace(&mut self.mark, now)
-    }
-}
-
-fn driver<D: Driver>(direct: &Config, relayed: &Config, relay: &Relay) -> Result<RoundTrips> {
-    let mut since = Since::now(relay);
-    let mut driver = D::connect(relayed)?;
-    let connect = since.then();
+/// Counts the round trips of a driver: connecting, the basic sample, transfers, and a transfer with one
+/// retry.
+///
+/// # Errors
+///
+/// Returns an error if the connection, a statement or a transfer fails.
+pub fn of_driver<D: Driver>(relayed: &Relayed) -> Result<RoundTrips> {
+    let mut counter = Counter::start(&relayed.relay);
+    let mut driver = D::connect(&relayed.config)?;
+    let connect = counter.count();
     driver.basic().map_err(|error| anyhow!(error))?;
-    let basic = since.then();
+    let basic = counter.count();
     driver.transfer(11, 12, 1)?;
-    let transfer_first = since.then();
+    let transfer_first = counter.count();
     driver.transfer(12, 11, 1)?;
-    let transfer_steady = since.then();
+    let transfer_steady = counter.count();
+    let transfer_retried_once = retried_once(&mut driver, relayed, &mut counter)?;
+    Ok(RoundTrips {
+        connect: Some(connect),
+        basic: Some(basic),
+        transfer_first: Some(transfer_first),
+        transfer_steady,
+        transfer_retried_once: Some(transfer_retried_once),
+    })
+}
 
-    // Somebody else changes an account after we have read it, so the first run has to be given up. The
-    // reading is ours, not the sample's.
+/// Lets a transfer read an account, changes the account on another connection, and counts until the
+/// transfer has committed in its second run.
+fn retried_once<D: Driver>(
+    driver: &mut D,
+    relayed: &Relayed,
+    counter: &mut Counter<'_>,
+) -> Result<u64> {
     let read = "SELECT balance AS value FROM accounts WHERE id = 11";
+    // The first use of a statement may cost a round trip more (statement caches).
     let mut read_once = Ok(Vec::new());
     driver.transfer_after(&mut |_, txn| read_once = txn.read(read), 11, 12, 1)?;
     read_once.map_err(|error| anyhow!(error))?;
-    let mut other = crdb_postgres::connect(direct)?;
+    let mut other = crdb_postgres::connect(&relayed.direct)?;
     let mut conflict = Ok(());
-    since.then();
+    counter.count();
     let runs = driver.transfer_after(
         &mut |run, txn| {
             if run == 1 {
                 let read = txn.read(read);
-                // On a thread of its own: SeaORM's runtime does not let another driver wait on this one.
+                // On its own thread: within SeaORM's runtime the other driver could not block.
                 let sql = "UPDATE accounts SET balance = balance WHERE id = 11";
                 let write = thread::scope(|scope| scope.spawn(|| other.batch_execute(sql)).join());
                 let write = write.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -111,17 +92,40 @@ fn driver<D: Driver>(direct: &Config, relayed: &Config, relay: &Relay) -> Result
         12,
         1,
     )?;
-    let with_reading = since.then();
+    let count = counter.count();
     conflict.map_err(|error| anyhow!(error))?;
     driver.transfer(12, 11, 1)?;
     if runs != 2 {
-        bail!("the transfer ran {runs} times, and should have been retried once");
+        bail!("the transfer ran {runs} times instead of twice");
     }
-    Ok(RoundTrips {
-        connect,
-        basic: Some(basic),
-        transfer_first,
-        transfer_steady,
-        transfer_retried_once: Some(with_reading - 1),
-    })
+    // The reading before the transfer is not the sample's.
+    Ok(count - 1)
+}
+
+/// Counts round trips from one call of [`Counter::count`] to the next.
+pub struct Counter<'a> {
+    relay: &'a Relay,
+    mark: u64,
+}
+
+impl Counter<'_> {
+    /// Starts to count.
+    pub fn start(relay: &Relay) -> Counter<'_> {
+        let mut counter = Counter { relay, mark: 0 };
+        counter.count();
+        counter
+    }
+
+    /// Waits until the wire is quiet and returns the round trips since the last call.
+    pub fn count(&mut self) -> u64 {
+        // A connection may still be closing, and a pool pings a returned connection in the background.
+        let mut now = self.relay.round_trips();
+        loop {
+            thread::sleep(Duration::from_millis(100));
+            let before = std::mem::replace(&mut now, self.relay.round_trips());
+            if now == before {
+                return now - std::mem::replace(&mut self.mark, now);
+            }
+        }
+    }
 }

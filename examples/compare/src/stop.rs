@@ -6,30 +6,31 @@ use anyhow::Result;
 
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// Somebody pressed Ctrl-C.
+/// The user pressed Ctrl-C.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 pub struct Stopped;
 
-/// From now on Ctrl-C, and a polite kill, stop the measuring at its next step, so that it can clean up.
+/// Handles Ctrl-C and SIGTERM: the comparison stops at its next step, so that it can drop its schema.
 ///
 /// # Errors
 ///
-/// Somebody else handles these signals.
+/// Returns an error if these signals already have a handler.
 pub fn listen() -> Result<()> {
     Ok(ctrlc::set_handler(|| {
         STOPPED.store(true, Ordering::Relaxed)
     })?)
 }
 
-/// Fails once Ctrl-C was pressed.
+/// Returns an error after Ctrl-C. Every step calls it.
 ///
 /// # Errors
 ///
-/// [`Stopped`].
+/// Returns an error if Ctrl-C was pressed.
 pub fn check() -> Result<(), Stopped> {
-    match STOPPED.load(Ordering::Relaxed) {
-        true => Err(Stopped),
-        false => Ok(()),
+    if STOPPED.load(Ordering::Relaxed) {
+        Err(Stopped)
+    } else {
+        Ok(())
     }
 }

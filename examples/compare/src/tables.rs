@@ -5,17 +5,17 @@ use comfy_table::{CellAlignment, ContentArrangement, Table as Drawn};
 
 use crate::figures::{Figures, Measured};
 
-/// A table: its title, what its columns are, and its rows.
+/// A table.
 pub struct Table {
-    /// What it is about.
+    /// The title.
     pub title: &'static str,
-    /// The heads of its columns.
+    /// The heads of the columns.
     pub heads: Vec<String>,
-    /// Its cells.
+    /// The cells.
     pub rows: Vec<Vec<String>>,
 }
 
-/// All tables that there are figures for. Ratios are to the first contestant.
+/// Returns a table for each part that was measured. × is the ratio to the first row.
 pub fn tables(figures: &Figures) -> Vec<Table> {
     [
         round_trips(figures),
@@ -29,7 +29,7 @@ pub fn tables(figures: &Figures) -> Vec<Table> {
     .collect()
 }
 
-/// In at most 100 columns.
+/// Draws the table for a terminal, at most 100 columns wide.
 pub fn draw(table: &Table) -> String {
     let mut drawn = Drawn::new();
     drawn
@@ -47,7 +47,7 @@ fn heads<const N: usize>(heads: [&str; N]) -> Vec<String> {
     heads.map(str::to_owned).to_vec()
 }
 
-/// A value, and how it compares with the first contestant's.
+/// Returns the value and its ratio to the first row's.
 fn with_ratio(value: f64, first: Option<f64>) -> String {
     let shown = match value {
         value if value >= 100.0 => format!("{value:.0}"),
@@ -70,9 +70,9 @@ fn round_trips(figures: &Figures) -> Table {
         let optional =
             |count: Option<u64>| count.map_or("–".to_owned(), |count| count.to_string());
         let cells = vec![
-            trips.connect.to_string(),
+            optional(trips.connect),
             optional(trips.basic),
-            trips.transfer_first.to_string(),
+            optional(trips.transfer_first),
             trips.transfer_steady.to_string(),
             optional(trips.transfer_retried_once),
         ];
@@ -153,9 +153,9 @@ fn contention(figures: &Figures) -> Table {
                 with_ratio(one.p50_ms, first.map(|first| first.p50_ms)),
                 format!("{:.1}", one.p99_ms),
                 if one.balances_conserved {
-                    "right"
+                    "add up"
                 } else {
-                    "WRONG"
+                    "DO NOT ADD UP"
                 }
                 .to_owned(),
             ],
@@ -193,14 +193,13 @@ fn distance(figures: &Figures) -> Table {
         });
         row(measured, cells.collect())
     });
-    let heads = heads([
-        "",
-        "1 ms away: p50 ms",
-        "10 ms away: p50 ms",
-        "50 ms away: p50 ms",
-    ]);
+    let distances = first.iter().flat_map(|first| &first.distance);
+    let heads = [String::new()]
+        .into_iter()
+        .chain(distances.map(|one| format!("{} ms away: p50 ms", one.round_trip_ms)));
+    let heads = heads.collect();
     Table {
-        title: "Behind a simulated round-trip time",
+        title: "One worker, behind a simulated distance",
         heads,
         rows: rows.collect(),
     }
@@ -225,7 +224,7 @@ fn cost(figures: &Figures) -> Table {
     });
     let heads = heads(["", "crates", "lines of sample", "build s", "binary MB"]);
     Table {
-        title: "What it costs to take it on",
+        title: "The cost of the dependency",
         heads,
         rows: rows.collect(),
     }

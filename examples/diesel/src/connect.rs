@@ -1,71 +1,79 @@
-//! From a [`Config`] to a Diesel connection.
+//! Connects Diesel with the settings of a [`Config`].
 
-use crdb_connection::{Check, Config, ConnectError, Server};
-use diesel::{Connection, ConnectionError, PgConnection};
+use std::path::Path;
 
-/// Connects to the first of the config's servers that lets us in.
+use crdb_connection::{AttemptError, Config, ConnectError, Server, Verify};
+use diesel::{Connection, PgConnection};
+
+/// Connects to the first of the config's servers that accepts the connection.
 ///
 /// # Errors
 ///
-/// None of them did; the message says what was tried, what went wrong and what to do.
+/// Returns an error if no server accepts the connection. The message says what was tried, what went wrong
+/// and what to do.
 pub fn connect(config: &Config) -> Result<PgConnection, ConnectError> {
-    let mut attempts = config.attempts()?;
-    while let Some(server) = attempts.next_server() {
-        match connect_to(&server) {
-            Ok(connection) => return Ok(connection),
-            Err(error) => attempts.failed(&server, &error),
-        }
-    }
-    Err(attempts.into_error())
+    config.connect_with(connect_to)
 }
 
-fn connect_to(server: &Server) -> Result<PgConnection, ConnectionError> {
-    let config = server.config;
-    let (sslmode, sslrootcert) = match &server.tls {
-        None => ("disable", String::new()),
-        Some(tls) => {
-            let root = tls
-                .root_path()
-                .map_or("system".into(), |path| path.to_string_lossy());
-            match tls.check() {
-                Check::Nothing => ("require", String::new()),
-                Check::Chain => ("verify-ca", root.into_owned()),
-                Check::ChainAndName => ("verify-full", root.into_owned()),
-            }
-        }
+fn connect_to(server: Server) -> Result<PgConnection, AttemptError> {
+    let config = &server.config;
+    let tls = server.tls.as_deref();
+    let text = |path: Option<&Path>| path.map(|path| path.to_string_lossy().into_owned());
+    let root = text(tls.and_then(|tls| tls.root_path()));
+    let (sslmode, sslrootcert) = match tls.map(|tls| tls.verify()) {
+        None => ("disable", None),
+        Some(Verify::Nothing) => ("require", None),
+        Some(Verify::Chain) => ("verify-ca", root),
+        Some(Verify::ChainAndName) => ("verify-full", root.or(Some("system".to_owned()))),
     };
-    let identity = server.tls.as_ref().and_then(|tls| tls.identity());
-    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    let password = config
-        .password
-        .as_ref()
-        .map_or("", |password| password.reveal());
-    let seconds = config.connect_timeout.map_or(0, |limit| limit.as_secs());
+    let identity = tls.and_then(|tls| tls.identity());
+    // A second later than crdb-connection's own limit: it only ends the thread that was left behind.
+    let connect_timeout = config
+        .connect_timeout
+        .map_or(0, |limit| limit.as_secs() + 1);
 
-    // Diesel hands this to libpq. What stands here, empty or not, libpq does not look up elsewhere.
+    // Every parameter is passed, even if empty, so libpq reads no other source. `host` is the name to
+    // verify, `hostaddr` the address to connect to. No file can exist at the path of `passfile`.
     let parameters = [
-        ("host", server.host.name.clone()),
-        ("port", server.host.port.to_string()),
-        ("user", config.user.clone()),
-        ("password", password.to_owned()),
-        ("dbname", config.dbname.clone()),
-        ("sslmode", sslmode.to_owned()),
+        ("host", Some(server.host.name.clone())),
+        (
+            "hostaddr",
+            server.hostaddr().map(|address| address.to_string()),
+        ),
+        ("port", Some(server.host.port.to_string())),
+        ("user", Some(config.user.clone())),
+        (
+            "password",
+            config
+                .password
+                .as_ref()
+                .map(|password| password.reveal().to_owned()),
+        ),
+        ("passfile", Some("/dev/null/none".to_owned())),
+        ("dbname", Some(config.dbname.clone())),
+        ("sslmode", Some(sslmode.to_owned())),
         ("sslrootcert", sslrootcert),
         (
             "sslcert",
-            identity.map_or(String::new(), |identity| path(&identity.certificate_path)),
+            text(identity.map(|identity| identity.certificate_path.as_path())),
         ),
         (
             "sslkey",
-            identity.map_or(String::new(), |identity| path(&identity.key_path)),
+            text(identity.map(|identity| identity.key_path.as_path())),
         ),
-        ("options", config.options.clone().unwrap_or_default()),
-        ("application_name", config.application_name.clone()),
-        ("connect_timeout", seconds.to_string()),
-        // A place where no file can be: the password comes from here only.
-        ("passfile", "/dev/null/none".to_owned()),
+        ("sslsni", Some("1".to_owned())),
+        ("options", config.options.clone()),
+        ("application_name", Some(config.application_name.clone())),
+        ("client_encoding", Some("UTF8".to_owned())),
+        ("connect_timeout", Some(connect_timeout.to_string())),
+        ("load_balance_hosts", Some("disable".to_owned())),
     ];
-    let quote = |value: &str| value.replace('\\', r"\\").replace('\'', r"\'");
-    let parameters = parameters.map(|(name, value)| format!("{name}='{}'", quote(&value)));
-    PgConnection::establish(&parameters.join(" "))
+    let quoted = parameters.map(|(name, value)| {
+        let value = value
+            .unwrap_or_default()
+            .replace('\\', r"\\")
+            .replace('\'', r"\'");
+        format!("{name}='{value}'")
+    });
+    Ok(PgConnection::establish(&quoted.join(" "))?)
 }

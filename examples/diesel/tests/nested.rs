@@ -2,7 +2,7 @@
 
 use crdb_connection::Config;
 use crdb_diesel::{TransactionError, connect, run_transaction};
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::result::Error;
@@ -17,8 +17,8 @@ fn entries(conn: &mut PgConnection) -> i64 {
 
 #[test]
 fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
         conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .unwrap();
@@ -46,8 +46,8 @@ fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
 
 #[test]
 fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             run_transaction(&mut conn, |txn| {
@@ -66,8 +66,8 @@ fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
 
 #[test]
 fn run_transaction_within_itself_is_refused_and_leaves_the_outer_one_alone() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
         conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .unwrap();

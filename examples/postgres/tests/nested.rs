@@ -1,13 +1,13 @@
 //! Savepoints within a transaction.
 
 use crdb_connection::Config;
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 use crdb_postgres::{connect, run_transaction};
 
 #[test]
 fn op_can_set_savepoints_of_its_own() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let mut client = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
         client
             .batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")

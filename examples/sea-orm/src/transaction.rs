@@ -8,8 +8,8 @@
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
 //! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
-//! - `async move` lets the future be spawned when `op` captures variables.
-//! - In an inner `txn.transaction`, a retry error is found in a `sea_orm::TransactionError<DbErr>`.
+//! - To spawn the future, write `async move` and let `op` own what it captures (no references).
+//! - In a transaction within `op`, a retry error is found in `sea_orm::TransactionError<DbErr>`.
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 

@@ -1,7 +1,7 @@
 //! Transactions within a transaction are savepoints.
 
 use crdb_connection::Config;
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
@@ -20,8 +20,8 @@ async fn entries(db: &DatabaseConnection) -> i64 {
 
 #[tokio::test]
 async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let db = connect(&Config::from_url(&cluster.url()).unwrap())
             .await
             .unwrap();
@@ -64,8 +64,8 @@ async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
 /// What a caller does who gives the transaction a time limit.
 #[tokio::test]
 async fn a_transaction_that_is_dropped_half_way_is_rolled_back() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let db = connect(&Config::from_url(&cluster.url()).unwrap())
             .await
             .unwrap();
@@ -115,7 +115,7 @@ async fn fail_inside(txn: &DatabaseTransaction, run: i32) -> Result<(), Transact
 
 #[tokio::test]
 async fn a_retry_error_of_an_inner_transaction_is_found() {
-    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let db = connect(&Config::from_url(&cluster.url()).unwrap())
         .await
         .unwrap();
@@ -150,8 +150,8 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
 
 #[tokio::test]
 async fn a_call_whose_op_captures_can_be_spawned() {
-    for kind in Kind::to_test_on().unwrap() {
-        let cluster = Cluster::start_as(kind, Security::Good).unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
         let db = connect(&Config::from_url(&cluster.url()).unwrap())
             .await
             .unwrap();

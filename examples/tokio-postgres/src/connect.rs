@@ -1,26 +1,119 @@
-//! stub until the seam is there
-use crdb_connection::{Config, ConnectError};
-use deadpool::managed::{Manager, Metrics, RecycleResult};
-/// A pool
-pub type Pool = deadpool::managed::Pool<ConnectionManager>;
-/// M
-#[derive(Debug)]
-pub struct ConnectionManager;
-impl Manager for ConnectionManager {
-    type Type = tokio_postgres::Client;
-    type Error = ConnectError;
-    async fn create(&self) -> Result<tokio_postgres::Client, ConnectError> {
-        todo!()
+//! Connects a pool of `tokio-postgres` clients with the settings of a [`Config`].
+
+use std::io;
+use std::time::Duration;
+
+use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Verify};
+use deadpool::managed::{Manager, Metrics, PoolError, RecycleError, RecycleResult};
+use postgres_openssl::MakeTlsConnector;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Connection, Error, NoTls};
+
+/// A pool of clients, which is shared by cloning it.
+pub type Pool = deadpool::managed::Pool<ClientManager>;
+
+/// Connects a pool, with its first client, to the first of the config's servers that accepts the
+/// connection. Each further client tries the servers anew.
+///
+/// # Errors
+///
+/// Returns an error if no server accepts the connection. The message says what was tried, what went
+/// wrong and what to do.
+pub async fn connect(config: &Config) -> Result<Pool, ConnectError> {
+    // CockroachDB advises at most four active connections for each core of the whole cluster
+    // (https://www.cockroachlabs.com/docs/stable/connection-pooling).
+    let pool = Pool::builder(ClientManager(config.clone())).max_size(4);
+    let pool = pool.build().map_err(to_connect_error)?;
+    match pool.get().await {
+        Ok(_) => Ok(pool),
+        Err(PoolError::Backend(error)) => Err(error),
+        Err(error) => Err(to_connect_error(error)),
     }
-    async fn recycle(
-        &self,
-        _: &mut tokio_postgres::Client,
-        _: &Metrics,
-    ) -> RecycleResult<ConnectError> {
+}
+
+fn to_connect_error(error: impl ToString) -> ConnectError {
+    ConfigError::Driver(error.to_string()).into()
+}
+
+/// Opens the clients of a pool.
+#[derive(Debug)]
+pub struct ClientManager(Config);
+
+impl Manager for ClientManager {
+    type Type = Client;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Client, ConnectError> {
+        self.0.connect_with_async(connect_to).await
+    }
+
+    async fn recycle(&self, client: &mut Client, metrics: &Metrics) -> RecycleResult<ConnectError> {
+        // With jitter, clients that were opened together are not all replaced together.
+        let lifetime = Duration::from_secs(fastrand::u64(270..330));
+        if client.is_closed() || metrics.age() > lifetime {
+            return Err(RecycleError::message("the client is closed or too old"));
+        }
+        // A ping costs a round trip, so only a client that was idle gets one.
+        if metrics.last_used() > Duration::from_secs(30) {
+            let limit = self.0.connect_timeout.unwrap_or(Duration::MAX);
+            let answer = timeout(limit, client.check_connection()).await;
+            if !matches!(answer, Ok(Ok(()))) {
+                return Err(RecycleError::message("the client does not answer"));
+            }
+        }
         Ok(())
     }
 }
-/// C
-pub async fn connect(_: &Config) -> Result<Pool, ConnectError> {
-    todo!()
+
+async fn connect_to(server: Server) -> Result<Client, AttemptError> {
+    let config = &server.config;
+    let mut options = tokio_postgres::Config::new();
+    options
+        .host(&server.host.name)
+        .port(server.host.port)
+        .user(&config.user)
+        .dbname(&config.dbname)
+        .application_name(&config.application_name);
+    // The host is the name to verify, the address is the one to connect to.
+    if let Some(address) = server.hostaddr() {
+        options.hostaddr(address);
+    }
+    if let Some(password) = &config.password {
+        options.password(password.reveal());
+    }
+    if let Some(server_options) = &config.options {
+        options.options(server_options);
+    }
+
+    let limit = server.time_limit();
+    let Some(tls) = &server.tls else {
+        options.ssl_mode(SslMode::Disable);
+        return start(timeout(limit, options.connect(NoTls)).await);
+    };
+    // tokio-postgres knows only whether to encrypt. The OpenSSL connector checks the certificate.
+    let mut connector = MakeTlsConnector::new(tls.connector()?.build());
+    let verify_name = tls.verify() == Verify::ChainAndName;
+    connector.set_callback(move |connection, _| {
+        connection.set_verify_hostname(verify_name);
+        Ok(())
+    });
+    options.ssl_mode(SslMode::Require);
+    start(timeout(limit, options.connect(connector)).await)
+}
+
+/// Spawns the task that serves the client.
+fn start<S, T>(
+    connected: Result<Result<(Client, Connection<S, T>), Error>, Elapsed>,
+) -> Result<Client, AttemptError>
+where
+    Connection<S, T>: Future<Output: Send> + Send + 'static,
+{
+    let (client, connection) = connected.map_err(io::Error::from)?.map_err(|error| {
+        let sqlstate = error.code().map(|state| state.code().to_owned());
+        AttemptError::new(error, sqlstate.as_deref())
+    })?;
+    tokio::spawn(connection);
+    Ok(client)
 }

@@ -8,8 +8,9 @@
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
 //! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
-//! - `op` can send statements together, with `tokio::try_join!`.
-//! - `async move` lets the future be spawned when `op` captures variables.
+//! - `op` can send statements together. Write `tokio::try_join!(biased; …)`: it returns the first
+//!   error, which may ask for a retry.
+//! - To spawn the future, write `async move` and let `op` own what it captures (no references).
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::world::{World, assert_usable, clusters, for_each_driver};
 use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::Config;
-use crdb_local_cluster::{Cluster, Cut, Kind, Security};
+use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
 
 for_each_driver!(
     the_books_are_right_after_two_thousand_transfers,
@@ -149,13 +149,13 @@ fn the_books_are_right_after_two_thousand_transfers<D: Driver>() {
 
 /// As above, while connections are cut and the server is restarted once.
 fn the_books_are_right_under_faults<D: Driver>() {
-    for kind in Kind::to_test_on().unwrap() {
+    for kind in Kind::available().unwrap() {
         // Workers connect faster without TLS.
-        let security = match kind {
-            Kind::Cockroach => Security::Good,
-            Kind::Postgres => Security::NoTls,
+        let cluster = match kind {
+            Kind::Cockroach => Cluster::start_as(kind),
+            Kind::Postgres => Cluster::start_with_fault(Fault::NoTls),
         };
-        let cluster = Cluster::start_as(kind, security).unwrap();
+        let cluster = cluster.unwrap();
         let world = World::on(&cluster);
         open_accounts(&world);
         let next = AtomicI64::new(0);

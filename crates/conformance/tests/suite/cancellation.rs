@@ -37,11 +37,12 @@ impl Asynchronous for SeaOrm {
 
     fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()> {
         let db = self.db.clone();
+        let first_failure = first_failure.map(str::to_owned);
         self.runtime.spawn(async move {
             let mut run = 0;
-            let op = async |txn: &sea_orm::DatabaseTransaction| {
+            let op = async move |txn: &sea_orm::DatabaseTransaction| {
                 run += 1;
-                txn.execute_unprepared(&statement(run, first_failure))
+                txn.execute_unprepared(&statement(run, first_failure.as_deref()))
                     .await?;
                 Ok::<_, DbErr>(())
             };
@@ -63,11 +64,13 @@ impl Asynchronous for TokioPostgres {
 
     fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()> {
         let pool = self.pool.clone();
+        let first_failure = first_failure.map(str::to_owned);
         self.runtime.spawn(async move {
             let mut run = 0;
-            let op = async |txn: &tokio_postgres::Client| {
+            let op = async move |txn: &tokio_postgres::Client| {
                 run += 1;
-                txn.batch_execute(&statement(run, first_failure)).await
+                txn.batch_execute(&statement(run, first_failure.as_deref()))
+                    .await
             };
             crdb_tokio_postgres::run_transaction(&pool, op)
                 .await

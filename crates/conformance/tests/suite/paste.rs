@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::page::root;
 use crate::page::{blocks, read};
 use crdb_conformance::sample;
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 
 fn cargo(directory: &Path, arguments: &[&str], target: &Path) {
     let output = Command::new(env!("CARGO"))
@@ -66,8 +66,7 @@ fn page_works(driver: &str) {
     }
     let target = tempfile::tempdir().unwrap();
     cargo(pasted.path(), &["build", "--quiet"], target.path());
-    let cluster =
-        Cluster::start_as(*Kind::to_test_on().unwrap().last().unwrap(), Security::Good).unwrap();
+    let cluster = Cluster::start_as(*Kind::available().unwrap().last().unwrap()).unwrap();
     for (name, expected) in ["basic", "transfer"].iter().zip(&outputs) {
         let program = target.path().join("debug").join(name);
         let ended =

@@ -1,14 +1,16 @@
-//! The six samples, run as a user runs them: what they print when all is well, and when it is not.
+//! The eight samples, run as a user runs them: what they print when all is well, and when it is not.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crdb_conformance::sample::{Ended, run};
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_conformance::sample::{Ended, assert_failed, run};
+use crdb_local_cluster::{Cluster, Kind};
 
-/// The six, in the order of the README.
-const SAMPLES: [&str; 6] = [
+/// All samples, in the order of the README.
+const SAMPLES: [&str; 8] = [
     "postgres-basic",
     "postgres-transfer",
+    "tokio-postgres-basic",
+    "tokio-postgres-transfer",
     "diesel-basic",
     "diesel-transfer",
     "sea-orm-basic",
@@ -18,8 +20,12 @@ const SAMPLES: [&str; 6] = [
 /// What a sample prints when all is well.
 fn lines_of(sample: &str) -> &'static str {
     match sample {
-        "postgres-basic" => "Initial balances:\n['1', '1000']\n['2', '250']\n",
-        "postgres-transfer" => "Balances after transfer:\n['3', '900']\n['4', '350']\n",
+        "postgres-basic" | "tokio-postgres-basic" => {
+            "Initial balances:\n['1', '1000']\n['2', '250']\n"
+        }
+        "postgres-transfer" | "tokio-postgres-transfer" => {
+            "Balances after transfer:\n['3', '900']\n['4', '350']\n"
+        }
         "diesel-basic" | "sea-orm-basic" => "1 1000\n2 250\n",
         "diesel-transfer" | "sea-orm-transfer" => "3 900\n4 350\n",
         other => panic!("no sample {other}"),
@@ -27,8 +33,8 @@ fn lines_of(sample: &str) -> &'static str {
 }
 
 static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
-    let start = |kind| Cluster::start_as(kind, Security::Good).unwrap();
-    Mutex::new(Kind::to_test_on().unwrap().into_iter().map(start).collect())
+    let start = |kind| Cluster::start_as(kind).unwrap();
+    Mutex::new(Kind::available().unwrap().into_iter().map(start).collect())
 });
 
 /// For one test at a time: on PostgreSQL two CREATE TABLE IF NOT EXISTS at once get into each other's way.
@@ -94,7 +100,7 @@ fn a_sample_that_cannot_connect_says_in_one_message_what_to_do() {
                 "wrong password",
                 url.replace(password, "Wr0ngSecret"),
                 format!(
-                    "could not connect to {host}: the server does not accept user demo with this password"
+                    "could not connect to {host}: the server does not accept the password of user demo"
                 ),
                 "Check user and password in DATABASE_URL. In a password, write @ as %40, : as %3A, / as %2F \
                  and % as %25.",
@@ -115,7 +121,7 @@ fn a_sample_that_cannot_connect_says_in_one_message_what_to_do() {
                     "could not connect to {other_name}: the server's certificate is for another name: localhost, \
                      127.0.0.1, ::1"
                 ),
-                "Connect by a name that the certificate bears.",
+                "Connect by a name that the certificate contains.",
             ),
             (
                 "server not running",
@@ -129,13 +135,8 @@ fn a_sample_that_cannot_connect_says_in_one_message_what_to_do() {
         for (case, url, problem, hint) in cases {
             for sample in SAMPLES {
                 let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
-                let stderr = format!("Error: {problem}\n{hint}\n");
-                let expected = Ended {
-                    status: Some(1),
-                    stdout: String::new(),
-                    stderr,
-                };
-                assert_eq!(ended, expected, "{case}: {sample} on {:?}", cluster.kind());
+                let name = format!("{case}: {sample} on {:?}", cluster.kind());
+                assert_failed(&ended, &format!("{problem}\n{hint}"), &name);
             }
         }
     }
@@ -145,14 +146,9 @@ fn a_sample_that_cannot_connect_says_in_one_message_what_to_do() {
 fn a_sample_without_a_database_url_says_where_to_get_one() {
     let directory = tempfile::tempdir().unwrap();
     for sample in SAMPLES {
-        let stderr = "Error: DATABASE_URL is not set\n\
-                      Copy .env.example to .env and put your cluster's connection string there, or run \
-                      `scripts/local-cluster start` for a cluster on this machine.\n";
-        let expected = Ended {
-            status: Some(1),
-            stdout: String::new(),
-            stderr: stderr.to_owned(),
-        };
-        assert_eq!(run(sample, directory.path(), &[]), expected, "{sample}");
+        let message = "DATABASE_URL is not set\n\
+                       Copy .env.example to .env and put your cluster's connection string there, or run \
+                       `scripts/local-cluster start` for a cluster on this machine.";
+        assert_failed(&run(sample, directory.path(), &[]), message, sample);
     }
 }

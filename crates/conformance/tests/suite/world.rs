@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crdb_conformance::{AnyError, Driver, TransactionError};
 use crdb_connection::Config;
-use crdb_local_cluster::{Cluster, Kind, Relay, Security};
+use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
 /// A server with a fresh database in which the accounts 1 and 2 hold 100 each and `ledger` is empty.
 pub struct World<'a> {
@@ -118,8 +118,8 @@ pub fn operation(failed: TransactionError) -> OpError {
 /// The servers to test on: PostgreSQL, and CockroachDB where there is a binary.
 pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
     static CLUSTERS: LazyLock<Vec<Cluster>> = LazyLock::new(|| {
-        let start = |kind| Cluster::start_as(kind, Security::Good).unwrap();
-        Kind::to_test_on().unwrap().into_iter().map(start).collect()
+        let start = |kind| Cluster::start_as(kind).unwrap();
+        Kind::available().unwrap().into_iter().map(start).collect()
     });
     CLUSTERS.iter()
 }
@@ -127,7 +127,7 @@ pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
 /// A server without TLS, so that the relay can read what passes, and with functions of its own.
 pub fn readable_clusters() -> impl Iterator<Item = &'static Cluster> {
     static CLUSTER: LazyLock<Cluster> =
-        LazyLock::new(|| Cluster::start_as(Kind::Postgres, Security::NoTls).unwrap());
+        LazyLock::new(|| Cluster::start_with_fault(Fault::NoTls).unwrap());
     std::iter::once(&*CLUSTER)
 }
 

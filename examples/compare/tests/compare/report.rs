@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crdb_compare::cost::source;
-use serde_json::Value;
+use crdb_compare::contestant::DRIVERS;
+use crdb_compare::cost::{FILES, source};
+use serde_json::{Value, json};
 
 use crate::QUICK;
 
-/// Looks at the page from within and tells the frame around it what it sees.
+/// Runs in the page: uses its controls, and posts what is visible to the frame around it.
 const LOOK: &str = r#"<script>
 addEventListener("load", async () => {
   let copied = null;
@@ -17,10 +18,27 @@ addEventListener("load", async () => {
   const code = document.querySelectorAll(".code");
   code[4].querySelector("button").click();
   await new Promise(done => setTimeout(done, 50));
+  const charts = [...document.querySelectorAll(".chart")];
+  const visible = () => [...code].filter(one => one.offsetParent).map(one => one.querySelector("pre").dataset.file);
+  const tabs = [...document.querySelectorAll(".tabs input")];
+  const first = visible();
+  tabs.at(-1).click();
+  const last = visible();
+  tabs[0].click();
   const seen = {
     errors: window.seenErrors,
     requests: performance.getEntriesByType("resource").map(entry => entry.name),
-    charts: [...document.querySelectorAll("svg")].map(svg => svg.querySelectorAll("rect").length),
+    verdict: [...document.querySelectorAll(".verdict p")].map(sentence => sentence.textContent),
+    charts: charts.map(chart => chart.querySelectorAll(".bar").length),
+    lefts: new Set(charts.map(chart => chart.getBoundingClientRect().left)).size,
+    crowded: [...document.querySelectorAll(".chart tr")].filter(row => {
+      const [name, bar, value] = row.querySelectorAll("th, .bar, .value");
+      return name.scrollWidth > name.clientWidth || bar.getBoundingClientRect().width < 1
+        || value.getBoundingClientRect().left + value.scrollWidth > row.getBoundingClientRect().right;
+    }).map(row => row.textContent),
+    tabs: tabs.filter(tab => tab.parentElement.offsetParent).map(tab => tab.parentElement.textContent),
+    first,
+    last,
     files: [...code].map(one => one.querySelector("pre").dataset.file),
     texts: [...code].map(one => one.querySelector("pre").textContent),
     copied,
@@ -33,7 +51,7 @@ addEventListener("load", async () => {
 const LISTEN: &str = "<script>window.seenErrors = []; addEventListener('error', e => seenErrors.push(e.message)); \
                       console.error = (...all) => seenErrors.push(all.join(' '));</script>";
 
-/// In a frame, because the browser's own window cannot be made as narrow as a phone.
+/// Opens the page in a frame: the browser's own window cannot be as narrow as a phone.
 fn look_at(page: &Path, width: u32) -> Value {
     let frame = page.with_file_name("frame.html");
     let listener =
@@ -85,49 +103,74 @@ fn the_report_is_whole_in_a_real_browser() {
         .replacen("<head>", &format!("<head>{LISTEN}"), 1)
         .replacen("</body>", &format!("{LOOK}</body>"), 1);
     fs::write(&page, watched).unwrap();
-    // With pgbench, where it is installed.
     let figures = fs::read_to_string(QUICK.directory.path().join("figures.json")).unwrap();
     let figures: Value = serde_json::from_str(&figures).unwrap();
-    let one_worker = figures["contestants"].as_array().unwrap().len() as u64;
+    let drivers: Vec<&str> = DRIVERS.iter().map(|driver| driver.name).collect();
     for width in [1400, 390] {
         let seen = look_at(&page, width);
         assert_eq!(seen["width"], width);
-        assert_eq!(seen["errors"], Value::Array(vec![]), "{}", seen["errors"]);
+        assert_eq!(seen["errors"], json!([]));
+        assert_eq!(seen["requests"], json!([]), "the page needs no network");
         assert_eq!(
-            seen["requests"],
-            Value::Array(vec![]),
-            "nothing leaves the page"
+            seen["charts"],
+            bars(&figures),
+            "round trips, distance, one worker, contention"
         );
-        let marks: Vec<u64> = seen["charts"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|n| n.as_u64().unwrap())
-            .collect();
-        assert_eq!(marks, [4, 3 * one_worker, 8, 12], "bars of the four charts");
-        let files = seen["files"].as_array().unwrap();
-        assert_eq!(
-            files.len(),
-            12,
-            "connect, basic, transfer and the retry function of three drivers"
-        );
-        for (file, text) in files.iter().zip(seen["texts"].as_array().unwrap()) {
-            let path = file.as_str().unwrap().strip_prefix("examples/").unwrap();
-            let (driver, file) = path.split_once('/').unwrap();
-            assert_eq!(
-                text.as_str().unwrap(),
-                source(driver, file).unwrap(),
-                "{driver} {file}"
-            );
+        assert_eq!(seen["crowded"], json!([]), "names, bars and values fit");
+        let columns = if width == 1400 { 2 } else { 1 };
+        assert_eq!(seen["lefts"], columns, "the cards' columns");
+        let sentences = seen["verdict"].as_array().unwrap();
+        assert_eq!(sentences.len(), 3, "{sentences:?}");
+        let first = sentences[0].as_str().unwrap();
+        assert!(first.starts_with("At 50 ms distance a transfer takes "));
+
+        let files = strings(&seen["files"]);
+        for (file, text) in files.iter().zip(strings(&seen["texts"])) {
+            let (driver, file) = file["examples/".len()..].split_once('/').unwrap();
+            assert_eq!(text, source(driver, file).unwrap(), "{driver} {file}");
         }
-        assert_eq!(
-            seen["copied"], seen["texts"][4],
-            "the button copies its column"
-        );
+        assert_eq!(files.len(), FILES.len() * drivers.len());
+        // A wide window shows all drivers, a narrow one the chosen driver.
+        let of = |driver: &str| -> Vec<String> {
+            let path = |(_, file): (&str, &str)| format!("examples/{driver}/{file}");
+            FILES.map(path).to_vec()
+        };
+        if width == 1400 {
+            assert_eq!(seen["tabs"], json!([]));
+            assert_eq!(seen["first"], seen["files"]);
+            assert_eq!(seen["last"], seen["files"]);
+        } else {
+            assert_eq!(strings(&seen["tabs"]), drivers);
+            assert_eq!(strings(&seen["first"]), of(drivers[0]));
+            assert_eq!(strings(&seen["last"]), of(drivers[drivers.len() - 1]));
+        }
+        assert_eq!(seen["copied"], seen["texts"][4], "the button's own column");
         assert!(
             seen["overflow"].as_i64().unwrap() <= 0,
             "{} px too wide at {width}",
             seen["overflow"]
         );
     }
+}
+
+/// The number of bars in each chart: one for each figure that was measured.
+fn bars(figures: &Value) -> Value {
+    let contestants = figures["contestants"].as_array().unwrap();
+    let count = |pointer: &str| {
+        let measured = |one: &&Value| one.pointer(pointer).is_some_and(|figure| !figure.is_null());
+        contestants.iter().filter(measured).count()
+    };
+    json!([
+        count("/round_trips/connect")
+            + count("/round_trips/transfer_first")
+            + count("/round_trips/transfer_steady"),
+        count("/distance/0") + count("/distance/1") + count("/distance/2"),
+        3 * count("/one_worker"),
+        3 * count("/contention"),
+    ])
+}
+
+fn strings(array: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    array.as_array().unwrap().iter().map(text).collect()
 }

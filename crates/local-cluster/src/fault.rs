@@ -1,0 +1,18 @@
+//! The faults that a server can be started with.
+
+/// A server configuration that makes clients with default settings fail to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The server does not offer TLS.
+    NoTls,
+    /// The server's certificate expired yesterday.
+    Expired,
+    /// The server's certificate is for the host `elsewhere.example`.
+    OtherName,
+    /// The server's certificate is not signed by [`Cluster::root_certificate`].
+    ///
+    /// [`Cluster::root_certificate`]: crate::Cluster::root_certificate
+    UnknownAuthority,
+    /// The server requires a client certificate in addition to the password.
+    ClientCertificate,
+}

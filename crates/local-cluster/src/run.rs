@@ -1,0 +1,77 @@
+//! Runs other programs.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{Uid, User};
+
+/// The user to run a program as.
+#[derive(Clone, Copy)]
+pub(crate) enum RunAs {
+    CurrentUser,
+    Other { uid: u32, gid: u32 },
+}
+
+impl RunAs {
+    /// Returns the user to run PostgreSQL as: `postgres` if the current user is root, because
+    /// PostgreSQL refuses to run as root, else the current user.
+    pub(crate) fn for_postgres() -> Result<RunAs> {
+        if !Uid::effective().is_root() {
+            return Ok(RunAs::CurrentUser);
+        }
+        let user = User::from_name("postgres")?.context(
+            "PostgreSQL refuses to run as root, and there is no user postgres to run it as",
+        )?;
+        Ok(RunAs::Other {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        })
+    }
+
+    pub(crate) fn command(self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        if let RunAs::Other { uid, gid } = self {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// Changes the owner of a file, or of a directory and its contents, to this user.
+    pub(crate) fn chown(self, path: &Path) -> Result<()> {
+        let RunAs::Other { uid, gid } = self else {
+            return Ok(());
+        };
+        chown(path, Some(uid), Some(gid))?;
+        if path.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.chown(&entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a program, waits until it ends, and returns its standard output.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    // The PG* variables describe another server: psql and initdb would read them.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {program}"))?;
+    if !output.status.success() {
+        bail!(
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,85 @@
+//! What a service relies on: the pool shares few connections among many requests.
+
+use std::time::Duration;
+
+use crdb_connection::Config;
+use crdb_local_cluster::{Cluster, Kind};
+use crdb_tokio_postgres::{Pool, TransactionError, connect, run_transaction};
+use tokio_postgres::types::Type;
+
+async fn pool(cluster: &Cluster) -> Pool {
+    let pool = connect(&Config::from_url(&cluster.url()).unwrap())
+        .await
+        .unwrap();
+    let client = pool.get().await.unwrap();
+    client
+        .batch_execute("CREATE TABLE requests (id INT8 PRIMARY KEY)")
+        .await
+        .unwrap();
+    drop(client);
+    pool
+}
+
+async fn requests(pool: &Pool) -> i64 {
+    let client = pool.get().await.unwrap();
+    let row = client.query_one("SELECT count(*) FROM requests", &[]).await;
+    row.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn hundreds_of_requests_at_once_share_a_small_pool() {
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
+        let pool = pool(&cluster).await;
+        let tasks: Vec<_> = (0..300_i64)
+            .map(|id| {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    run_transaction(&pool, async move |txn| {
+                        let insert = "INSERT INTO requests VALUES ($1)";
+                        txn.execute_typed(insert, &[(&id, Type::INT8)]).await
+                    })
+                    .await
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(requests(&pool).await, 300);
+        let status = pool.status();
+        assert!(status.size <= status.max_size && status.waiting == 0);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_has_closed_is_not_handed_out_again() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let pool = pool(&cluster).await;
+    cluster
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'demo'")
+        .unwrap();
+    // The driver notices the end of the connection when its task runs.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(requests(&pool).await, 0);
+}
+
+#[tokio::test]
+async fn a_failed_transaction_gives_its_connection_back() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let pool = pool(&cluster).await;
+    let backend = "SELECT pg_backend_pid()";
+    let before: i32 = {
+        let client = pool.get().await.unwrap();
+        client.query_one(backend, &[]).await.unwrap().get(0)
+    };
+    let failed = run_transaction(&pool, async move |txn| {
+        txn.batch_execute("SELECT no_such_column").await
+    })
+    .await;
+    assert!(matches!(failed, Err(TransactionError::Operation(_))));
+    assert_eq!(pool.status().size, 1);
+    let client = pool.get().await.unwrap();
+    let after: i32 = client.query_one(backend, &[]).await.unwrap().get(0);
+    assert_eq!(before, after);
+}
