@@ -1,7 +1,7 @@
 //! What is compared: the drivers' samples, and the transfer as one SQL statement.
 
 use anyhow::Result;
-use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm};
+use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, TokioPostgres};
 use crdb_connection::Config;
 
 use crate::figures::RoundTrips;
@@ -10,7 +10,12 @@ use crate::round_trips;
 use crate::transfer::{OneStatement, Transfer};
 
 /// The drivers. A new driver is one line here.
-pub const DRIVERS: &[Contestant] = &[driver::<Postgres>(), driver::<Diesel>(), driver::<SeaOrm>()];
+pub const DRIVERS: &[Contestant] = &[
+    driver::<Postgres>(),
+    driver::<TokioPostgres>(),
+    driver::<Diesel>(),
+    driver::<SeaOrm>(),
+];
 
 /// A yardstick: without a transaction around it, no transfer takes fewer round trips.
 pub const ONE_STATEMENT: Contestant = Contestant {

@@ -62,8 +62,6 @@ impl Measured {
 pub struct RoundTrips {
     /// To connect.
     pub connect: Option<u64>,
-    /// For the basic sample's statements.
-    pub basic: Option<u64>,
     /// For the first transfer.
     pub transfer_first: Option<u64>,
     /// For each further transfer.

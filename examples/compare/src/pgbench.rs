@@ -56,7 +56,6 @@ impl Pgbench {
             let (one, eleven) = (count("1")?, count("11")?);
             pgbench.round_trips = Some(RoundTrips {
                 connect: None,
-                basic: None,
                 transfer_first: None,
                 transfer_steady: eleven.saturating_sub(one) / 10,
                 transfer_retried_once: None,

@@ -29,15 +29,13 @@ pub fn of_transfer<T: Transfer>(
     connection.transfer(12, 11)?;
     Ok(RoundTrips {
         connect: Some(connect),
-        basic: None,
         transfer_first: Some(transfer_first),
         transfer_steady: counter.count(),
         transfer_retried_once: None,
     })
 }
 
-/// Counts the round trips of a driver: connecting, the basic sample, transfers, and a transfer with one
-/// retry.
+/// Counts the round trips of a driver: connecting, transfers, and a transfer with one retry.
 ///
 /// # Errors
 ///
@@ -46,8 +44,6 @@ pub fn of_driver<D: Driver>(relayed: &Relayed) -> Result<RoundTrips> {
     let mut counter = Counter::start(&relayed.relay);
     let mut driver = D::connect(&relayed.config)?;
     let connect = counter.count();
-    driver.basic().map_err(|error| anyhow!(error))?;
-    let basic = counter.count();
     driver.transfer(11, 12, 1)?;
     let transfer_first = counter.count();
     driver.transfer(12, 11, 1)?;
@@ -55,7 +51,6 @@ pub fn of_driver<D: Driver>(relayed: &Relayed) -> Result<RoundTrips> {
     let transfer_retried_once = retried_once(&mut driver, relayed, &mut counter)?;
     Ok(RoundTrips {
         connect: Some(connect),
-        basic: Some(basic),
         transfer_first: Some(transfer_first),
         transfer_steady,
         transfer_retried_once: Some(transfer_retried_once),

@@ -71,7 +71,6 @@ fn round_trips(figures: &Figures) -> Table {
             |count: Option<u64>| count.map_or("–".to_owned(), |count| count.to_string());
         let cells = vec![
             optional(trips.connect),
-            optional(trips.basic),
             optional(trips.transfer_first),
             trips.transfer_steady.to_string(),
             optional(trips.transfer_retried_once),
@@ -81,7 +80,6 @@ fn round_trips(figures: &Figures) -> Table {
     let heads = heads([
         "",
         "connect",
-        "basic",
         "first transfer",
         "each further",
         "retried once",

@@ -2,7 +2,7 @@
 
 use crdb_compare::server::{Server, live_nodes, node};
 use crdb_connection::Config;
-use crdb_local_cluster::{Cluster, Kind, Security};
+use crdb_local_cluster::{Cluster, Kind};
 
 /// What CockroachDB has and PostgreSQL has not.
 const CRDB_INTERNAL: &str = "CREATE SCHEMA crdb_internal; \
@@ -14,7 +14,7 @@ const CRDB_INTERNAL: &str = "CREATE SCHEMA crdb_internal; \
 
 #[test]
 fn node_and_cluster_are_left_out_where_they_cannot_be_read() {
-    let cluster = Cluster::start_as(Kind::Postgres, Security::Good).unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let config: Config = Config::from_url(&cluster.url()).unwrap();
     let mut client = crdb_postgres::connect(&config).unwrap();
     assert_eq!((node(&mut client), live_nodes(&mut client)), (None, None));

@@ -14,7 +14,6 @@ fn measured(name: &str, round_trips: u64, p50_ms: f64, is_driver: bool) -> Measu
         name: name.to_owned(),
         round_trips: Some(RoundTrips {
             connect: Some(6),
-            basic: None,
             transfer_first: Some(round_trips),
             transfer_steady: round_trips,
             transfer_retried_once: None,
