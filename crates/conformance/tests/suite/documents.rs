@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::page::root;
 use crate::page::{blocks, read};
@@ -135,7 +135,11 @@ fn every_link_inside_the_repository_resolves() {
         let text = read(page);
         for link in links(&text).filter(|link| !link.starts_with("http")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target: PathBuf = root().join(page).with_file_name("").join(path);
+            let target = if path.is_empty() {
+                root().join(page)
+            } else {
+                root().join(page).with_file_name("").join(path)
+            };
             assert!(target.exists(), "{page}: {link}");
             if !anchor.is_empty() {
                 let headings = fs::read_to_string(&target).unwrap();

@@ -92,6 +92,25 @@ fn what_the_postgres_page_says_can_be_pasted() {
 }
 
 #[test]
+fn what_the_readme_says_about_own_tests_can_be_pasted() {
+    let (page, readme) = (read("examples/postgres/README.md"), read("README.md"));
+    let toml = |page| {
+        let mut blocks = blocks(page).into_iter();
+        blocks.find(|block| block.language == "toml").unwrap().text
+    };
+    let blocks = blocks(&readme);
+    let listing = blocks
+        .iter()
+        .find(|block| block.text.contains("Cluster::start()"));
+    let own = project("own", &format!("{}\n{}", toml(&page), toml(&readme)));
+    fs::create_dir(own.path().join("tests")).unwrap();
+    fs::write(own.path().join("src/lib.rs"), "").unwrap();
+    fs::write(own.path().join("tests/own.rs"), listing.unwrap().text).unwrap();
+    let target = tempfile::tempdir().unwrap();
+    cargo(own.path(), &["test", "--quiet"], target.path());
+}
+
+#[test]
 fn what_the_tokio_postgres_page_says_can_be_pasted() {
     page_works("tokio-postgres");
 }
