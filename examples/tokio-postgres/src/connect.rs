@@ -6,7 +6,6 @@ use std::time::Duration;
 use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Verify};
 use deadpool::managed::{Manager, Metrics, PoolError, RecycleError, RecycleResult};
 use postgres_openssl::MakeTlsConnector;
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Connection, Error, NoTls};
@@ -90,7 +89,8 @@ async fn connect_to(server: Server) -> Result<Client, AttemptError> {
     let limit = server.time_limit();
     let Some(tls) = &server.tls else {
         options.ssl_mode(SslMode::Disable);
-        return start(timeout(limit, options.connect(NoTls)).await);
+        let connected = timeout(limit, options.connect(NoTls)).await;
+        return start(connected.map_err(io::Error::from)?);
     };
     // tokio-postgres knows only whether to encrypt. The OpenSSL connector checks the certificate.
     let mut connector = MakeTlsConnector::new(tls.connector()?.build());
@@ -100,17 +100,16 @@ async fn connect_to(server: Server) -> Result<Client, AttemptError> {
         Ok(())
     });
     options.ssl_mode(SslMode::Require);
-    start(timeout(limit, options.connect(connector)).await)
+    let connected = timeout(limit, options.connect(connector)).await;
+    start(connected.map_err(io::Error::from)?)
 }
 
 /// Spawns the task that serves the client.
-fn start<S, T>(
-    connected: Result<Result<(Client, Connection<S, T>), Error>, Elapsed>,
-) -> Result<Client, AttemptError>
+fn start<S, T>(connected: Result<(Client, Connection<S, T>), Error>) -> Result<Client, AttemptError>
 where
     Connection<S, T>: Future<Output: Send> + Send + 'static,
 {
-    let (client, connection) = connected.map_err(io::Error::from)?.map_err(|error| {
+    let (client, connection) = connected.map_err(|error| {
         let sqlstate = error.code().map(|state| state.code().to_owned());
         AttemptError::new(error, sqlstate.as_deref())
     })?;
