@@ -9,11 +9,14 @@ use crate::page::{blocks, read};
 use crdb_conformance::sample;
 use crdb_local_cluster::{Cluster, Kind};
 
-fn cargo(directory: &Path, arguments: &[&str], target: &Path) {
+/// All projects share it: most of their dependencies are the same.
+const TARGET: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/paste");
+
+fn cargo(directory: &Path, arguments: &[&str]) {
     let output = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(directory)
-        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_TARGET_DIR", TARGET)
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .output()
         .unwrap();
@@ -59,16 +62,16 @@ fn page_works(driver: &str) {
     );
 
     // The page has all of basic.rs, and parts of transfer.rs.
-    let pasted = project("pasted", manifests[0]);
+    let pasted = project(&format!("{driver}-pasted"), manifests[0]);
     let transfer = read(&format!("examples/{driver}/transfer.rs"));
     for (name, text) in [("basic", listings[0]), ("transfer", &transfer)] {
-        fs::write(pasted.path().join(format!("src/bin/{name}.rs")), text).unwrap();
+        let file = pasted.path().join(format!("src/bin/{driver}-{name}.rs"));
+        fs::write(file, text).unwrap();
     }
-    let target = tempfile::tempdir().unwrap();
-    cargo(pasted.path(), &["build", "--quiet"], target.path());
+    cargo(pasted.path(), &["build", "--quiet"]);
     let cluster = Cluster::start_as(*Kind::available().unwrap().last().unwrap()).unwrap();
     for (name, expected) in ["basic", "transfer"].iter().zip(&outputs) {
-        let program = target.path().join("debug").join(name);
+        let program = Path::new(TARGET).join(format!("debug/{driver}-{name}"));
         let ended =
             sample::run_program(&program, pasted.path(), &[("DATABASE_URL", &cluster.url())]);
         assert_eq!(
@@ -79,11 +82,11 @@ fn page_works(driver: &str) {
     }
 
     // The retry function, with what the page says it needs and nothing of this repository.
-    let copied = project("copied", manifests[1]);
+    let copied = project(&format!("{driver}-copied"), manifests[1]);
     assert!(!manifests[1].contains("crdb"));
     let transaction = read(&format!("examples/{driver}/src/transaction.rs"));
     fs::write(copied.path().join("src/lib.rs"), transaction).unwrap();
-    cargo(copied.path(), &["check", "--quiet"], target.path());
+    cargo(copied.path(), &["build", "--quiet"]);
 }
 
 #[test]
@@ -106,8 +109,7 @@ fn what_the_readme_says_about_own_tests_can_be_pasted() {
     fs::create_dir(own.path().join("tests")).unwrap();
     fs::write(own.path().join("src/lib.rs"), "").unwrap();
     fs::write(own.path().join("tests/own.rs"), listing.unwrap().text).unwrap();
-    let target = tempfile::tempdir().unwrap();
-    cargo(own.path(), &["test", "--quiet"], target.path());
+    cargo(own.path(), &["test", "--quiet"]);
 }
 
 #[test]
