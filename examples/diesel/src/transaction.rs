@@ -7,7 +7,8 @@
 //! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
-//! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
+//! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
+//!   lead to the driver's error, so that a retry error is found.
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -56,14 +57,14 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
         let reset = txn.reset(retry.zip(pause));
         match (error, reset) {
             // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
-            (TransactionError::Operation(_), Err(gone)) if is_over(&gone) => {
+            (error, Err(gone)) if ended_by_op(&error, &gone) => {
                 return Err(TransactionError::AmbiguousCommit(gone));
             }
             (error, _) if retry.is_none() => return Err(error),
             (error, _) if pause.is_none() => {
                 return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
-            (_, Err(_)) => txn.begin_anew().map_err(TransactionError::Database)?,
+            (_, Err(_)) => txn = txn.begin_anew().map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
         }
         retries += 1;
@@ -124,11 +125,13 @@ fn proves_rollback(error: &diesel::result::Error) -> bool {
     })
 }
 
-/// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
-fn is_over(error: &diesel::result::Error) -> bool {
-    server_error(error).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
+/// Whether `gone`, the answer to ROLLBACK TO SAVEPOINT, shows that `op` has ended the transaction. A
+/// COMMIT of ours that failed has ended it as well, but began no other one.
+fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &diesel::result::Error) -> bool {
+    server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
         "3B001" => message.contains("cockroach_restart"),
-        other => ["25000", "25P01"].contains(&other),
+        "25000" | "25P01" => matches!(error, TransactionError::Operation(_)),
+        _ => false,
     })
 }
 
@@ -214,9 +217,9 @@ impl<'a> Txn<'a> {
         }
     }
 
-    fn begin_anew(&mut self) -> QueryResult<()> {
+    fn begin_anew(self) -> QueryResult<Self> {
         let _ = self.conn.batch_execute("ROLLBACK");
-        AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN)
+        AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN).map(|()| self)
     }
 }
 

@@ -7,9 +7,11 @@
 //! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
-//! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
+//! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
+//!   lead to the driver's error, so that a retry error is found.
 //! - To spawn the future, write `async move` and let `op` own what it captures (no references).
-//! - In a transaction within `op`, a retry error is found in `sea_orm::TransactionError<DbErr>`.
+//! - Await a `begin` within `op` to its end, and return its error: sqlx ends the outer transaction
+//!   otherwise. In a transaction within `op`, a retry error is found in `sea_orm::TransactionError<DbErr>`.
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -41,10 +43,10 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let txn = Txn::begin(db).await.map_err(TransactionError::Database)?;
+    let mut txn = Txn::begin(db).await.map_err(TransactionError::Database)?;
     let mut retries = 0;
     loop {
-        let error = match op(&txn.0).await {
+        let error = match op(&txn.txn).await {
             Ok(value) => match txn.commit().await {
                 Ok(()) => return Ok(value),
                 Err(error) if proves_rollback(&error) => TransactionError::Database(error),
@@ -57,14 +59,14 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
         let reset = txn.reset(retry.zip(pause)).await;
         match (error, reset) {
             // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
-            (TransactionError::Operation(_), Err(gone)) if is_over(&gone) => {
+            (error, Err(gone)) if ended_by_op(&error, &gone) => {
                 return Err(TransactionError::AmbiguousCommit(gone));
             }
             (error, _) if retry.is_none() => return Err(error),
             (error, _) if pause.is_none() => {
                 return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
-            (_, Err(_)) => txn.begin_anew().await.map_err(TransactionError::Database)?,
+            (_, Err(_)) => txn = txn.begin_anew().await.map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
         }
         retries += 1;
@@ -125,11 +127,13 @@ fn proves_rollback(error: &DbErr) -> bool {
     })
 }
 
-/// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
-fn is_over(error: &DbErr) -> bool {
-    server_error(error).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
+/// Whether `gone`, the answer to ROLLBACK TO SAVEPOINT, shows that `op` has ended the transaction. A
+/// COMMIT of ours that failed has ended it as well, but began no other one.
+fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &DbErr) -> bool {
+    server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
         "3B001" => message.contains("cockroach_restart"),
-        other => ["25000", "25P01"].contains(&other),
+        "25000" | "25P01" => matches!(error, TransactionError::Operation(_)),
+        _ => false,
     })
 }
 
@@ -165,7 +169,10 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_res
 const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction, on one connection of the pool. sqlx sends ROLLBACK when it is dropped.
-struct Txn(DatabaseTransaction);
+struct Txn {
+    db: DatabaseConnection,
+    txn: DatabaseTransaction,
+}
 
 impl Txn {
     /// In a task of its own, which ends even if the caller's future is dropped: sqlx 0.9.0 loses a
@@ -173,7 +180,8 @@ impl Txn {
     async fn begin(db: &DatabaseConnection) -> Result<Txn, DbErr> {
         let db = db.clone();
         let task = tokio::spawn(async move {
-            let txn = Txn(db.begin().await?);
+            let txn = db.begin().await?;
+            let txn = Txn { db, txn };
             txn.send("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart")
                 .await?;
             Ok(txn)
@@ -183,7 +191,7 @@ impl Txn {
     }
 
     async fn send(&self, sql: &str) -> Result<(), DbErr> {
-        self.0.execute_unprepared(sql).await.map(drop)
+        self.txn.execute_unprepared(sql).await.map(drop)
     }
 
     /// RELEASE SAVEPOINT commits on CockroachDB and can still return a retry error; COMMIT cannot.
@@ -208,8 +216,12 @@ impl Txn {
         Ok(())
     }
 
-    async fn begin_anew(&self) -> Result<(), DbErr> {
-        let _ = self.send("ROLLBACK").await;
-        self.send(BEGIN).await
+    /// Through the pool, because a failed `begin` within `op` leaves sqlx's count of transactions wrong.
+    async fn begin_anew(self) -> Result<Txn, DbErr> {
+        match self.send("ROLLBACK").await {
+            Err(lost) if server_error(&lost).is_none() => return Err(lost),
+            _ => drop(self.txn),
+        }
+        Txn::begin(&self.db).await
     }
 }

@@ -170,3 +170,42 @@ async fn a_call_whose_op_captures_can_be_spawned() {
         assert_eq!(entries(&db).await, 1);
     }
 }
+
+/// sqlx ends the outer transaction if the BEGIN of an inner one fails; the retry begins anew.
+#[tokio::test]
+async fn a_write_after_an_inner_begin_that_failed_is_not_lost() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let db = connect(&Config::from_url(&cluster.url()).unwrap())
+        .await
+        .unwrap();
+    db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
+        .await
+        .unwrap();
+    cluster
+        .execute(
+            "CREATE FUNCTION ask_for_retry() RETURNS INT8 AS $$ BEGIN
+                 RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'restart transaction: forced';
+             END $$ LANGUAGE plpgsql",
+        )
+        .unwrap();
+    let mut runs = 0;
+    run_transaction(&db, async |txn| {
+        runs += 1;
+        if runs == 1 {
+            let slow = txn.execute_unprepared("SELECT pg_sleep(0.2), ask_for_retry()");
+            let limit = std::time::Duration::from_millis(50);
+            tokio::time::timeout(limit, slow).await.unwrap_err();
+            txn.begin().await?.commit().await?;
+        }
+        txn.execute_unprepared("INSERT INTO nested VALUES (1)")
+            .await
+    })
+    .await
+    .unwrap();
+    assert_eq!(runs, 2);
+    db.execute_unprepared("INSERT INTO nested VALUES (2)")
+        .await
+        .unwrap();
+    let committed = cluster.execute("SELECT count(*) FROM nested").unwrap();
+    assert_eq!(committed, "2");
+}

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Verify};
+use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, PoolError, RecycleError, RecycleResult};
 use postgres_openssl::MakeTlsConnector;
 use tokio::time::timeout;
@@ -23,8 +24,13 @@ pub type Pool = deadpool::managed::Pool<ClientManager>;
 pub async fn connect(config: &Config) -> Result<Pool, ConnectError> {
     // CockroachDB advises at most four active connections for each core of the whole cluster
     // (https://www.cockroachlabs.com/docs/stable/connection-pooling).
-    let pool = Pool::builder(ClientManager(config.clone())).max_size(4);
-    let pool = pool.build().map_err(to_connect_error)?;
+    let pool = Pool::builder(ClientManager(config.clone()))
+        .max_size(4)
+        // A request that waits longer gets an error, also if it holds a client and needs another.
+        .wait_timeout(Some(Duration::from_secs(30)))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(to_connect_error)?;
     match pool.get().await {
         Ok(_) => Ok(pool),
         Err(PoolError::Backend(error)) => Err(error),

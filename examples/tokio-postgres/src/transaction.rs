@@ -7,7 +7,8 @@
 //! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
 //! - No schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
-//! - An error of `op` keeps its type: match on [`TransactionError::Operation`].
+//! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
+//!   lead to the driver's error, so that a retry error is found.
 //! - `op` can send statements together. Write `tokio::try_join!(biased; …)`: it returns the first
 //!   error, which may ask for a retry.
 //! - To spawn the future, write `async move` and let `op` own what it captures (no references).
@@ -19,7 +20,8 @@ use std::iter::successors;
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Object, Pool};
-use tokio::time::sleep;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
@@ -30,7 +32,7 @@ use tokio_postgres::error::DbError;
 ///
 /// Returns an error if the transaction was rolled back, or if its outcome is not known.
 pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
-    pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync + 'static>>,
+    pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync> + 'static>,
     op: impl AsyncFnMut(&Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     run_transaction_with(default_pauses(), pool, op).await
@@ -39,7 +41,7 @@ pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
 /// As [`run_transaction`], its errors included, with these pauses: one before each retry.
 pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
-    pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync + 'static>>,
+    pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync> + 'static>,
     mut op: impl AsyncFnMut(&Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     let client = pool
@@ -64,14 +66,14 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
         let reset = txn.reset(retry.zip(pause)).await;
         match (error, reset) {
             // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
-            (TransactionError::Operation(_), Err(gone)) if is_over(&gone) => {
+            (error, Err(gone)) if ended_by_op(&error, &gone) => {
                 return Err(TransactionError::AmbiguousCommit(gone));
             }
             (error, _) if retry.is_none() => return Err(error),
             (error, _) if pause.is_none() => {
                 return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
-            (_, Err(_)) => txn.begin_anew().await.map_err(TransactionError::Database)?,
+            (_, Err(_)) => txn = txn.begin_anew().await.map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
         }
         retries += 1;
@@ -135,11 +137,13 @@ fn proves_rollback(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// Whether this answer to ROLLBACK TO SAVEPOINT says that the transaction is over.
-fn is_over(error: &tokio_postgres::Error) -> bool {
-    server_error(error).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
+/// Whether `gone`, the answer to ROLLBACK TO SAVEPOINT, shows that `op` has ended the transaction. A
+/// COMMIT of ours that failed has ended it as well, but began no other one.
+fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &tokio_postgres::Error) -> bool {
+    server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
         "3B001" => message.contains("cockroach_restart"),
-        other => ["25000", "25P01"].contains(&other),
+        "25000" | "25P01" => matches!(error, TransactionError::Operation(_)),
+        _ => false,
     })
 }
 
@@ -154,12 +158,12 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_res
 const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction, on one connection of the pool.
-struct Txn<M: Manager<Type = Client>> {
+struct Txn<M: Manager<Type = Client> + 'static> {
     /// Taken when the transaction is over; the connection then goes back to the pool.
     client: Option<Object<M>>,
 }
 
-impl<M: Manager<Type = Client>> Txn<M> {
+impl<M: Manager<Type = Client> + 'static> Txn<M> {
     async fn begin(client: Object<M>) -> Result<Self, tokio_postgres::Error> {
         let txn = Txn {
             client: Some(client),
@@ -205,17 +209,25 @@ impl<M: Manager<Type = Client>> Txn<M> {
         }
     }
 
-    async fn begin_anew(&self) -> Result<(), tokio_postgres::Error> {
+    async fn begin_anew(self) -> Result<Self, tokio_postgres::Error> {
         let _ = self.client().batch_execute("ROLLBACK").await;
-        self.client().batch_execute(BEGIN).await
+        self.client().batch_execute(BEGIN).await.map(|()| self)
     }
 }
 
-/// Closes the connection if the future is dropped, `op` panics, or the commit has failed.
-impl<M: Manager<Type = Client>> Drop for Txn<M> {
+/// Closes the connection if the future is dropped, `op` panics, or the commit has failed. Until the
+/// server has ended the transaction, for at most 10 s, the connection keeps its place in the pool.
+impl<M: Manager<Type = Client> + 'static> Drop for Txn<M> {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
+        let Some(client) = self.client.take() else {
+            return;
+        };
+        let Ok(runtime) = Handle::try_current() else {
+            return drop(Object::take(client));
+        };
+        runtime.spawn(async move {
+            let _ = timeout(Duration::from_secs(10), client.batch_execute("ROLLBACK")).await;
             drop(Object::take(client));
-        }
+        });
     }
 }

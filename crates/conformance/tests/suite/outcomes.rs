@@ -309,6 +309,7 @@ fn an_answer_to_the_commit_that_proves_a_rollback_is_a_rejection<D: Driver>() {
 enum Then {
     Return,
     Fail,
+    SwallowError,
     AskForRetry(&'static str),
 }
 
@@ -316,6 +317,7 @@ fn a_transaction_that_op_ends_is_ambiguous_and_not_run_again<D: Driver>() {
     let thens = [
         Then::Return,
         Then::Fail,
+        Then::SwallowError,
         Then::AskForRetry("restart transaction: forced"),
         Then::AskForRetry("could not serialize access"),
     ];
@@ -333,6 +335,10 @@ fn a_transaction_that_op_ends_is_ambiguous_and_not_run_again<D: Driver>() {
                     match then {
                         Then::Return => Ok(()),
                         Then::Fail => Err(OpError::Own),
+                        Then::SwallowError => {
+                            let _ = txn.execute("SELECT no_such_column FROM ledger");
+                            Ok(())
+                        }
                         Then::AskForRetry(message) => txn
                             .execute(&format!("SELECT raise('40001', '{message}')"))
                             .map_err(OpError::Database),
