@@ -39,10 +39,13 @@ fn assert_equal(from: &str, to: &str) {
 
 #[test]
 fn the_retry_loop_is_the_same_for_all_drivers() {
-    assert_equal("Ok(value) => match", "/// Up to 50 pauses");
+    assert_equal("Ok(value) => match", "/// Returns 50 random pauses");
 }
 
 #[test]
 fn pauses_errors_and_sqlstates_are_the_same_for_all_drivers() {
-    assert_equal("/// Up to 50 pauses", "/// Returns SQLSTATE and message");
+    assert_equal(
+        "/// Returns 50 random pauses",
+        "/// Returns SQLSTATE and message",
+    );
 }
