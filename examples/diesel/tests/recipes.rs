@@ -149,7 +149,7 @@ fn balances(conn: &mut PgConnection) -> Vec<i64> {
 }
 
 #[test]
-fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+fn an_error_of_op_keeps_its_type() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
         let mut transfer = |amount| {

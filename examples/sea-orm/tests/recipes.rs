@@ -115,7 +115,7 @@ async fn balances(db: &DatabaseConnection) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+async fn an_error_of_op_keeps_its_type() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
         let transfer = async |amount| {
