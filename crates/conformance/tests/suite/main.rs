@@ -1,4 +1,4 @@
-//! One suite for all drivers, samples and documents. It shares its servers.
+//! The tests of all drivers, samples and documents: one test binary, whose tests share servers.
 
 mod bank;
 mod cancellation;

@@ -15,7 +15,7 @@ const NO_CONNECTION: &str = "    /// The pool has no connection; `op` did not ru
     NoConnection(#[source] Box<dyn Error + Send + Sync>),
 ";
 
-/// The part of the file from the first text to the second one, without layout.
+/// Returns the part of transaction.rs from the first text to the second one, without white space.
 fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
     let text = read(&format!("examples/{driver}/src/transaction.rs"));
     let (_, rest) = text.split_once(from).expect(from);
