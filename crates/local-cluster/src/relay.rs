@@ -12,7 +12,7 @@ use anyhow::Result;
 
 /// Passes bytes between clients and a server on this machine.
 ///
-/// TLS passes unchanged, so the relay does not see messages, only which side sends. A client's turn
+/// TLS passes unchanged, so the relay sees only which side sends, and no messages. A client's turn
 /// lasts from its first byte until the server answers. A turn and its answer are one network round
 /// trip. Turns are numbered over all connections, and an answer has the number of its own turn.
 ///
@@ -45,7 +45,7 @@ pub enum Hold {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when a connection begins or ceases to be held back.
+    /// Notified when a hold on a connection begins or ends.
     changed: Condvar,
 }
 
