@@ -33,7 +33,7 @@ pub enum Cut {
     BeforeAnswer(u64),
 }
 
-/// What [`Relay::hold`] holds back.
+/// The turn or the answer that [`Relay::hold`] holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// The N-th turn: the server does not receive it until [`Relay::release`].
@@ -74,7 +74,7 @@ struct Connection {
     turn: Option<u64>,
     /// The direction that is held back, if one is.
     held: Option<Direction>,
-    /// Whether one of the two sides has closed.
+    /// True if one of the two sides has closed.
     is_half_closed: bool,
 }
 

@@ -97,7 +97,7 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] DbErr),
 }
 
-/// How to run `op` again.
+/// The way to run `op` again.
 #[derive(Clone, Copy)]
 enum Retry {
     /// In the same transaction, after a rollback to the savepoint: for CockroachDB.

@@ -149,7 +149,7 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
 }
 
 #[tokio::test]
-async fn a_call_whose_op_captures_can_be_spawned() {
+async fn the_future_can_be_spawned_if_op_owns_its_captures() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
         let db = connect(&Config::from_url(&cluster.url()).unwrap())

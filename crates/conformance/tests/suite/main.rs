@@ -1,4 +1,4 @@
-//! The tests of all drivers, samples and documents: one test binary, whose tests share servers.
+//! The tests of all drivers, samples and documents. They are one test binary and share servers.
 
 mod bank;
 mod cancellation;

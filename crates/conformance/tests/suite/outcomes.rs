@@ -305,7 +305,7 @@ fn an_answer_to_the_commit_that_proves_a_rollback_is_reported_as_not_committed<D
     }
 }
 
-/// What `op` does after it has ended the transaction.
+/// The behaviour of `op` after it has ended the transaction.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     Return,

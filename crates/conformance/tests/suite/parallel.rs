@@ -9,7 +9,7 @@ const DRIVERS: [(&str, &str); 4] = [
     ("sea-orm", "DbErr"),
 ];
 
-/// Only the driver whose `run_transaction` takes a pool has this.
+/// The variant that only tokio-postgres has: its `run_transaction` takes a pool.
 const NO_CONNECTION: &str = "    /// The pool has no connection; `op` did not run.
     #[error(\"there is no connection\")]
     NoConnection(#[source] Box<dyn Error + Send + Sync>),
