@@ -221,6 +221,7 @@ impl<'a> Txn<'a> {
     }
 
     fn begin_anew(&mut self) -> QueryResult<()> {
+        // This may fail: perhaps no transaction is open.
         let _ = self.conn.batch_execute("ROLLBACK");
         AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN)
     }

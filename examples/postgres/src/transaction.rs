@@ -189,6 +189,7 @@ impl<'a> Txn<'a> {
     }
 
     fn begin_anew(&mut self) -> Result<(), postgres::Error> {
+        // This may fail: perhaps no transaction is open.
         let _ = self.client.batch_execute("ROLLBACK");
         self.client.batch_execute(BEGIN)
     }

@@ -216,6 +216,7 @@ impl Txn {
     }
 
     async fn begin_anew(&self) -> Result<(), DbErr> {
+        // This may fail: perhaps no transaction is open.
         let _ = self.send("ROLLBACK").await;
         self.send(BEGIN).await
     }

@@ -158,7 +158,7 @@ const TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction, on one connection of the pool.
 struct Txn<M: Manager<Type = Client>> {
-    /// Taken when the transaction is over; the connection then goes back to the pool.
+    /// `None` after the end of the transaction, when the connection is back in the pool.
     client: Option<Object<M>>,
 }
 
@@ -209,6 +209,7 @@ impl<M: Manager<Type = Client>> Txn<M> {
     }
 
     async fn begin_anew(&self) -> Result<(), tokio_postgres::Error> {
+        // This may fail: perhaps no transaction is open.
         let _ = self.client().batch_execute("ROLLBACK").await;
         self.client().batch_execute(BEGIN).await
     }
