@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resets the two balances if the rows exist, so that the sample can run again.
+/// Creates two accounts, or resets their balances if they exist: the sample can run again.
 fn create_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",

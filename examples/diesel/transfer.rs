@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resets the two balances if the rows exist, so that the sample can run again.
+/// Creates two accounts, or resets their balances if they exist: the sample can run again.
 fn create_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
@@ -49,7 +49,7 @@ fn create_accounts(conn: &mut PgConnection) -> QueryResult<()> {
     Ok(())
 }
 
-/// Moves `amount` from one account to the other, or refuses and changes nothing.
+/// Moves `amount` from one account to another. After an error, the transaction must be rolled back.
 pub fn transfer_funds(
     txn: &mut PgConnection,
     from: i64,
@@ -98,7 +98,7 @@ fn print_balances(conn: &mut PgConnection) -> QueryResult<()> {
     Ok(())
 }
 
-/// Why no money was moved.
+/// The reason why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]

@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resets the two balances if the rows exist, so that the sample can run again.
+/// Creates two accounts, or resets their balances if they exist: the sample can run again.
 async fn create_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
     let schema = Schema::new(db.get_database_backend());
     let mut table = schema.create_table_from_entity(account::Entity);

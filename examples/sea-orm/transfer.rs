@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resets the two balances if the rows exist, so that the sample can run again.
+/// Creates two accounts, or resets their balances if they exist: the sample can run again.
 async fn create_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
     let schema = Schema::new(db.get_database_backend());
     let mut table = schema.create_table_from_entity(account::Entity);
@@ -57,7 +57,7 @@ async fn create_accounts(db: &DatabaseConnection) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Moves `amount` from one account to the other, or refuses and changes nothing.
+/// Moves `amount` from one account to another. After an error, the transaction must be rolled back.
 pub async fn transfer_funds(
     txn: &DatabaseTransaction,
     from: i64,
@@ -108,7 +108,7 @@ async fn print_balances(db: &DatabaseConnection) -> Result<(), DbErr> {
     Ok(())
 }
 
-/// Why no money was moved.
+/// The reason why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]

@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resets the two balances if the rows exist, so that the sample can run again.
+/// Creates two accounts, or resets their balances if they exist: the sample can run again.
 async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
     let client = pool.get().await?;
     client
@@ -26,7 +26,7 @@ async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
             "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         )
         .await?;
-    // With the types of its parameters, a statement takes one round trip; `execute` takes two.
+    // `execute_typed` takes one round trip; `execute` takes two, to ask for the parameters' types.
     client
         .execute_typed(
             "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)

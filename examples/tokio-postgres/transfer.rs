@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Resets the two balances if the rows exist, so that the sample can run again.
+/// Creates two accounts, or resets their balances if they exist: the sample can run again.
 async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
     let client = pool.get().await?;
     client
@@ -28,7 +28,7 @@ async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
             "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         )
         .await?;
-    // With the types of its parameters, a statement takes one round trip; `execute` takes two.
+    // `execute_typed` takes one round trip; `execute` takes two, to ask for the parameters' types.
     client
         .execute_typed(
             "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)
@@ -44,7 +44,7 @@ async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves `amount` from one account to the other, or refuses and changes nothing.
+/// Moves `amount` from one account to another. After an error, the transaction must be rolled back.
 pub async fn transfer_funds(
     txn: &Client,
     from: i64,
@@ -77,8 +77,8 @@ pub async fn transfer_funds(
         txn.execute_typed(sql, &[(&change, Type::INT8), (&account, Type::INT8)])
             .await
     };
-    // Sent together, the two updates take one round trip. `biased` returns the error of the first
-    // one that fails; the server answers the other one only that the transaction is aborted.
+    // The two updates are sent together and take one round trip. If the first one fails, the second
+    // fails too, with "current transaction is aborted": `biased` returns the first error.
     let (_, deposited) = tokio::try_join!(biased; add(from, -amount), add(to, amount))?;
     if deposited == 0 {
         return Err(TransferError::NoSuchAccount { account: to });
@@ -103,7 +103,7 @@ async fn print_balances(pool: &Pool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why no money was moved.
+/// The reason why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     #[error("account {account} holds {balance}, which is not enough to transfer {amount}")]

@@ -1,4 +1,4 @@
-//! The Diesel samples.
+//! [`Driver`] for the Diesel samples.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
 #[path = "../../../examples/diesel/transfer.rs"]
 mod transfer;
 
-/// A connection of Diesel.
+/// A Diesel connection.
 pub struct Diesel(pub PgConnection);
 
 impl Driver for Diesel {
@@ -27,7 +27,7 @@ impl Driver for Diesel {
 
     fn transfer_after(
         &mut self,
-        first: BeforeTransfer,
+        before: BeforeTransfer,
         from: i64,
         to: i64,
         amount: i64,
@@ -35,7 +35,7 @@ impl Driver for Diesel {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
-            first(runs, txn);
+            before(runs, txn);
             transfer::transfer_funds(txn, from, to, amount)
         })?;
         Ok(runs)

@@ -1,4 +1,4 @@
-//! The one face for all drivers.
+//! The trait [`Driver`]: one interface to all drivers.
 
 use std::error::Error;
 use std::time::Duration;
@@ -25,19 +25,20 @@ pub trait Driver: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// Returns the error of `run_transaction`.
+    /// Returns an error if `run_transaction` does.
     fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
         self.transfer_after(&mut |_, _| {}, from, to, amount)
     }
 
-    /// As [`Driver::transfer`]; each run calls `first` first, with the number of the run from 1.
+    /// Like [`Driver::transfer`]; each run begins with a call of `before`, with the number of the
+    /// run from 1.
     ///
     /// # Errors
     ///
-    /// Returns the error of `run_transaction`.
+    /// Returns an error if `run_transaction` does.
     fn transfer_after(
         &mut self,
-        first: BeforeTransfer,
+        before: BeforeTransfer,
         from: i64,
         to: i64,
         amount: i64,
@@ -47,7 +48,7 @@ pub trait Driver: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// Returns the error of `run_transaction`.
+    /// Returns an error if `run_transaction` does.
     fn transfer_with_entry(
         &mut self,
         entry: i64,
@@ -55,22 +56,22 @@ pub trait Driver: Sized + Send + 'static {
         to: i64,
     ) -> Result<(), TransactionError>;
 
-    /// Runs `op` in `run_transaction_with` these pauses.
+    /// Runs `op` with `run_transaction_with` and these pauses.
     ///
     /// # Errors
     ///
-    /// Returns the error of `run_transaction_with`.
+    /// Returns an error if `run_transaction_with` does.
     fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
         pauses: Vec<Duration>,
         op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError>;
 
-    /// The driver's default pauses before retries.
+    /// Returns the driver's default pauses before retries.
     fn default_pauses() -> Vec<Duration>;
 }
 
-/// What [`Driver::transfer_after`] calls before each run.
+/// The function that [`Driver::transfer_after`] calls at the beginning of each run.
 pub type BeforeTransfer<'a> = &'a mut dyn FnMut(u32, &mut dyn Sql);
 
 /// Runs SQL text within a transaction.
@@ -79,14 +80,14 @@ pub trait Sql {
     ///
     /// # Errors
     ///
-    /// Returns the driver's error.
+    /// Returns an error if a statement fails.
     fn execute(&mut self, sql: &str) -> Result<(), AnyError>;
 
     /// Reads the column `value`, of type INT8.
     ///
     /// # Errors
     ///
-    /// Returns the driver's error.
+    /// Returns an error if a statement fails.
     fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError>;
 }
 
@@ -112,15 +113,15 @@ macro_rules! from_driver {
             for TransactionError
         {
             fn from(error: $package::TransactionError<E>) -> TransactionError {
-                use $package::TransactionError as Of;
+                use $package::TransactionError as DriverError;
                 match error {
-                    $(Of::$no_connection(error) => TransactionError::$no_connection(error),)?
-                    Of::Operation(error) => TransactionError::Operation(error.into()),
-                    Of::Database(error) => TransactionError::Database(error.into()),
-                    Of::RetriesExhausted(retries, last) => {
+                    $(DriverError::$no_connection(error) => TransactionError::$no_connection(error),)?
+                    DriverError::Operation(error) => TransactionError::Operation(error.into()),
+                    DriverError::Database(error) => TransactionError::Database(error.into()),
+                    DriverError::RetriesExhausted(retries, last) => {
                         TransactionError::RetriesExhausted(retries, last)
                     }
-                    Of::AmbiguousCommit(error) => TransactionError::AmbiguousCommit(error.into()),
+                    DriverError::AmbiguousCommit(error) => TransactionError::AmbiguousCommit(error.into()),
                 }
             }
         }

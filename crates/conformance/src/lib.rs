@@ -1,9 +1,9 @@
-//! One face for all drivers, and the tests that hold the drivers, the samples and the documents to
-//! one behaviour.
+//! One interface to all drivers, and the tests that check that the drivers behave alike and that
+//! the samples and the documents agree.
 //!
 //! # Layout
 //!
-//! - `driver.rs`: the trait [`Driver`]. Behind it is the samples' own code.
+//! - `driver.rs`: the trait [`Driver`]. Its methods call the samples' own code.
 //! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sea_orm.rs`: its four implementations.
 //! - `runtime.rs`: runs the asynchronous drivers for callers that are not asynchronous.
 //! - [`sample`]: runs the built samples.

@@ -1,4 +1,4 @@
-//! The `postgres` samples.
+//! [`Driver`] for the `postgres` samples.
 
 use std::error::Error;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Driver for Postgres {
 
     fn transfer_after(
         &mut self,
-        first: BeforeTransfer,
+        before: BeforeTransfer,
         from: i64,
         to: i64,
         amount: i64,
@@ -34,7 +34,7 @@ impl Driver for Postgres {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
-            first(runs, txn);
+            before(runs, txn);
             transfer::transfer_funds(txn, from, to, amount)
         })?;
         Ok(runs)

@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::block_in_place;
 
-/// Starts a runtime whose own thread serves the network while an `op` blocks.
+/// Starts a runtime with one worker thread, which serves the network while an `op` blocks.
 pub(crate) fn start() -> Runtime {
     let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// How a sample ended.
+/// The exit status and the output of a sample that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// The exit status.
@@ -21,12 +21,12 @@ pub fn example(name: &str) -> PathBuf {
     EXAMPLES.join(name)
 }
 
-/// Runs a sample in this directory with these variables, and with none from this environment.
+/// Runs a sample in this directory with these variables. It inherits no connection settings.
 pub fn run(sample: &str, directory: &Path, variables: &[(&str, &str)]) -> Ended {
     run_program(&example(sample), directory, variables)
 }
 
-/// As [`run`], for any program.
+/// Runs any program like [`run`].
 pub fn run_program(program: &Path, directory: &Path, variables: &[(&str, &str)]) -> Ended {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
@@ -34,7 +34,7 @@ pub fn run_program(program: &Path, directory: &Path, variables: &[(&str, &str)])
             command.env_remove(name);
         }
     }
-    // A backtrace would be no short message, and whoever sets this should not get one either.
+    // The first lines of an error must be the same with backtraces on.
     command
         .env("RUST_BACKTRACE", "1")
         .env("HOME", directory)
@@ -79,7 +79,8 @@ pub const SAMPLES: [&str; 4] = [
     "sea-orm-basic",
 ];
 
-/// Runs one sample of each driver and compares how its message begins. anyhow adds the causes to it.
+/// Asserts that one sample of each driver fails and that its output begins with this message. After
+/// it, anyhow prints the causes.
 pub fn assert_refused(directory: &Path, variables: &[(&str, &str)], message: &str) {
     for sample in SAMPLES {
         assert_failed(
@@ -90,7 +91,8 @@ pub fn assert_refused(directory: &Path, variables: &[(&str, &str)], message: &st
     }
 }
 
-/// Asserts that a sample ended with status 1, an empty standard output and this message.
+/// Asserts that a sample ended with status 1, printed nothing on standard output, and began its
+/// standard error with this message.
 pub fn assert_failed(ended: &Ended, message: &str, name: &str) {
     let expected = format!("Error: {message}\n");
     let begins = ended.stderr.starts_with(&expected);
@@ -106,7 +108,7 @@ pub fn assert_failed(ended: &Ended, message: &str, name: &str) {
     );
 }
 
-/// As [`assert_refused`], with this connection string.
+/// Like [`assert_refused`], with this connection string.
 pub fn assert_url_refused(directory: &Path, url: &str, message: &str) {
     assert_refused(directory, &[("DATABASE_URL", url)], message);
 }

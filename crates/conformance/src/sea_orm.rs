@@ -1,4 +1,4 @@
-//! The SeaORM samples.
+//! [`Driver`] for the SeaORM samples.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::runtime::{self, wait_for};
 #[path = "../../../examples/sea-orm/transfer.rs"]
 mod transfer;
 
-/// A pool of SeaORM and the runtime of its connections.
+/// A SeaORM pool, and the runtime that its connections run on.
 pub struct SeaOrm {
-    /// The runtime of the connections.
+    /// The runtime that the connections run on.
     pub runtime: Runtime,
     /// The pool.
     pub db: DatabaseConnection,
@@ -34,7 +34,7 @@ impl Driver for SeaOrm {
 
     fn transfer_after(
         &mut self,
-        first: BeforeTransfer,
+        before: BeforeTransfer,
         from: i64,
         to: i64,
         amount: i64,
@@ -43,7 +43,7 @@ impl Driver for SeaOrm {
         let mut runs = 0;
         runtime.block_on(run_transaction(db, async |txn| {
             runs += 1;
-            first(runs, &mut Blocking(txn));
+            before(runs, &mut Blocking(txn));
             transfer::transfer_funds(txn, from, to, amount).await
         }))?;
         Ok(runs)
@@ -87,7 +87,7 @@ impl Driver for SeaOrm {
     }
 }
 
-/// A transaction for callers that are not asynchronous.
+/// Runs SQL in a transaction and blocks until the answer arrives.
 struct Blocking<'a>(&'a DatabaseTransaction);
 
 impl Sql for Blocking<'_> {

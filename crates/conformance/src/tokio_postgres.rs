@@ -1,4 +1,4 @@
-//! The tokio-postgres samples.
+//! [`Driver`] for the tokio-postgres samples.
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use crate::runtime::{self, wait_for};
 #[path = "../../../examples/tokio-postgres/transfer.rs"]
 mod transfer;
 
-/// A pool of deadpool and the runtime of its connections.
+/// A deadpool pool, and the runtime that its connections run on.
 pub struct TokioPostgres {
-    /// The runtime of the connections.
+    /// The runtime that the connections run on.
     pub runtime: Runtime,
     /// The pool.
     pub pool: Pool,
@@ -36,7 +36,7 @@ impl Driver for TokioPostgres {
 
     fn transfer_after(
         &mut self,
-        first: BeforeTransfer,
+        before: BeforeTransfer,
         from: i64,
         to: i64,
         amount: i64,
@@ -45,7 +45,7 @@ impl Driver for TokioPostgres {
         let mut runs = 0;
         runtime.block_on(run_transaction(pool, async |txn| {
             runs += 1;
-            first(runs, &mut Blocking(txn));
+            before(runs, &mut Blocking(txn));
             transfer::transfer_funds(txn, from, to, amount).await
         }))?;
         Ok(runs)
@@ -84,7 +84,7 @@ impl Driver for TokioPostgres {
     }
 }
 
-/// A transaction for callers that are not asynchronous.
+/// Runs SQL in a transaction and blocks until the answer arrives.
 struct Blocking<'a>(&'a Client);
 
 impl Sql for Blocking<'_> {

@@ -173,7 +173,7 @@ fn new_builder(
     Ok(builder)
 }
 
-/// Writes a key readable only by its owner: servers and libpq refuse any other.
+/// Writes a key that only its owner can read: servers and libpq refuse any other key.
 fn write_private(path: &Path, key: &PKeyRef<Private>) -> Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)

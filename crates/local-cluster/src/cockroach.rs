@@ -46,7 +46,7 @@ impl Cockroach {
 
     /// Creates an admin user.
     pub(crate) fn create_user(&self, user: &str, password: &str) -> Result<()> {
-        // The default of CockroachDB 22.1 is more iterations than the postgres crate accepts.
+        // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
         self.execute(
             "system",
             "SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610",

@@ -12,8 +12,8 @@ use crate::state::State;
 /// The message that `local-cluster stop` sends to the daemon.
 pub const STOP: &[u8] = b"stop\n";
 
-/// Starts the cluster and runs until it receives [`STOP`]. Standard output is closed when the
-/// cluster is ready; until then an error message goes there.
+/// Starts the cluster and runs until it receives [`STOP`]. Closes standard output when the cluster
+/// is ready, or prints an error there if the cluster does not start.
 pub fn run() -> Result<()> {
     let (cluster, listener) = match start() {
         Ok(started) => started,

@@ -18,7 +18,7 @@
 //! }
 //! ```
 //!
-//! The server needs no configuration. It stops when the [`Cluster`] is dropped, also if the test
+//! The server needs no configuration. It stops when the [`Cluster`] is dropped, even if the test
 //! panics or is killed. With a [`Relay`] between the code under test and the server, a test can
 //! delay, hold back and cut the connection, and count its network round trips.
 //!

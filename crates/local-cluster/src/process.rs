@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::RunAs;
 
-/// Starts the server and prints its process id. Reads two lines from standard input: after the
-/// first it stops the server, after the second it removes the directory, unless that line is
-/// `keep`. The end of standard input counts as both lines: it comes when this program closes the
-/// pipe or is killed.
+/// The shell script that starts the server and prints its process id. It reads two lines from
+/// standard input. After the first line it stops the server; after the second line it removes the
+/// directory, unless that line is `keep`. At the end of standard input it does both: the end comes
+/// when this program closes the pipe or is killed.
 const SUPERVISOR: &str = r#"
 signal=$1 directory=$2
 shift 2
@@ -51,7 +51,7 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts `command`, which stops in order on `signal`.
+    /// Starts `command`. `signal` asks it for an orderly shutdown.
     pub(crate) fn start(
         run_as: RunAs,
         signal: &str,

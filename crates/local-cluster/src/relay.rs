@@ -12,7 +12,7 @@ use anyhow::Result;
 
 /// Passes bytes between clients and a server on this machine.
 ///
-/// TLS passes unchanged, so the relay does not see messages, only which side sends. A client's turn
+/// TLS passes unchanged, so the relay sees only which side sends, and no messages. A client's turn
 /// lasts from its first byte until the server answers. A turn and its answer are one network round
 /// trip. Turns are numbered over all connections, and an answer has the number of its own turn.
 ///
@@ -33,7 +33,7 @@ pub enum Cut {
     BeforeAnswer(u64),
 }
 
-/// What [`Relay::hold`] holds back.
+/// The turn or the answer that [`Relay::hold`] holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// The N-th turn: the server does not receive it until [`Relay::release`].
@@ -45,7 +45,7 @@ pub enum Hold {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when a connection begins or ceases to be held back.
+    /// Notified when a hold on a connection begins or ends.
     changed: Condvar,
 }
 
@@ -74,7 +74,7 @@ struct Connection {
     turn: Option<u64>,
     /// The direction that is held back, if one is.
     held: Option<Direction>,
-    /// Whether one of the two sides has closed.
+    /// True if one of the two sides has closed.
     is_half_closed: bool,
 }
 

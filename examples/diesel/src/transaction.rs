@@ -1,11 +1,11 @@
-//! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
+//! `run_transaction` runs a transaction, and runs it again when CockroachDB asks for a retry.
 //!
 //! `run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?`
 //!
 //! Copy this file into your program; besides `diesel` it needs `fastrand` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
-//! - No schema changes in `op`: CockroachDB commits the statements before them (the session
+//! - Send no COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - Make no schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
 //! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
 //!   lead to the driver's error, so that a retry error is found.
@@ -23,7 +23,7 @@ use diesel::result::Error::{AlreadyInTransaction, DatabaseError};
 use diesel::{PgConnection, QueryResult};
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards the connection is outside any transaction, or closed.
+/// Afterwards no transaction is open on the connection, or the connection is closed.
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
     run_transaction_with(default_pauses(), conn, op)
 }
 
-/// As [`run_transaction`], its errors included, with these pauses: one before each retry.
+/// Like [`run_transaction`], with these pauses: one before each retry. Returns the same errors.
 pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
     conn: &mut PgConnection,
@@ -56,7 +56,7 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
         let pause = retry.and_then(|_| pauses.next());
         let reset = txn.reset(retry.zip(pause));
         match (error, reset) {
-            // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
+            // There is no savepoint: `op` has ended the transaction, perhaps with COMMIT.
             (error, Err(gone)) if ended_by_op(&error, &gone) => {
                 return Err(TransactionError::AmbiguousCommit(gone));
             }
@@ -64,6 +64,7 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             (error, _) if pause.is_none() => {
                 return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
+            // This transaction cannot go on: retry in a new one.
             (_, Err(_)) => txn = txn.begin_anew().map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
         }
@@ -71,13 +72,13 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     }
 }
 
-/// Up to 50 pauses: exponential from 10 ms to 200 ms, with full jitter.
+/// Returns 50 random pauses: exponential backoff from 10 ms up to 200 ms, with full jitter.
 pub fn default_pauses() -> impl Iterator<Item = Duration> {
     let longest = (0..50).map(|retry| 200_000.min(10_000 << retry.min(5)));
     longest.map(|microseconds| Duration::from_micros(fastrand::u64(..=microseconds)))
 }
 
-/// Why a transaction did not commit, or may not have.
+/// The reason why a transaction did not commit, or why its outcome is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
@@ -86,7 +87,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(diesel::result::Error),
-    /// After this many retries the server asked for another one; the transaction was rolled back.
+    /// After this many retries the server asked for one more; the transaction was rolled back.
     #[error("the transaction was given up after {0} retries")]
     RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
     /// The transaction may or may not have been committed: check before you run it again.
@@ -94,15 +95,16 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] diesel::result::Error),
 }
 
+/// The way to run `op` again.
 #[derive(Clone, Copy)]
 enum Retry {
-    /// CockroachDB: back to the savepoint, in the same transaction.
+    /// In the same transaction, after a rollback to the savepoint: for CockroachDB.
     InPlace,
-    /// PostgreSQL, where the savepoint keeps the stale snapshot: in a new transaction.
+    /// In a new transaction: for PostgreSQL, where the savepoint keeps the stale snapshot.
     FromStart,
 }
 
-/// Returns how to retry, if this error or one of its sources asks for it.
+/// Returns how to retry, if this error or one of its sources asks for a retry.
 fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
     let (sqlstate, message) = match error {
         TransactionError::Operation(error) => server_error(error)?,
@@ -116,7 +118,7 @@ fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> 
     }
 }
 
-/// Whether this answer to RELEASE or COMMIT proves that nothing was committed.
+/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &diesel::result::Error) -> bool {
     server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
         "40003" => false,
@@ -125,8 +127,8 @@ fn proves_rollback(error: &diesel::result::Error) -> bool {
     })
 }
 
-/// Whether `gone`, the answer to ROLLBACK TO SAVEPOINT, shows that `op` has ended the transaction. A
-/// COMMIT of ours that failed has ended it as well, but began no other one.
+/// Returns whether `gone`, the answer to ROLLBACK TO SAVEPOINT, means that `op` has ended the
+/// transaction. After a COMMIT that failed there is no transaction either.
 fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &diesel::result::Error) -> bool {
     server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
         "3B001" => message.contains("cockroach_restart"),
@@ -135,7 +137,7 @@ fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &diesel::result::Err
     })
 }
 
-/// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
+/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
 fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     successors(Some(error), |&error| error.source()).find_map(|error| {
         let message = error.to_string();
@@ -144,7 +146,8 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
             Some(DatabaseError(Kind::UniqueViolation | Kind::ForeignKeyViolation, _)) => "23000",
             Some(DatabaseError(Kind::NotNullViolation | Kind::CheckViolation, _)) => "23000",
             Some(DatabaseError(Kind::RestrictViolation | Kind::ExclusionViolation, _)) => "23000",
-            // Diesel passes on no other SQLSTATE, and `#[error(transparent)]` hides Diesel's error.
+            // Diesel passes on no other SQLSTATE, and `#[error(transparent)]` hides Diesel's error:
+            // only the message is left.
             _ => {
                 MESSAGES
                     .iter()
@@ -156,6 +159,7 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     })
 }
 
+/// The beginnings of the server's messages, each with its SQLSTATE.
 const MESSAGES: [(&str, &str); 9] = [
     ("restart transaction", "40001"),
     ("could not serialize access", "40001"),
@@ -169,7 +173,7 @@ const MESSAGES: [(&str, &str); 9] = [
 ];
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+const TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction.
 struct Txn<'a> {
@@ -178,7 +182,7 @@ struct Txn<'a> {
 }
 
 impl<'a> Txn<'a> {
-    /// By Diesel's transaction manager, so that a transaction within `op` is a savepoint.
+    /// Begins with Diesel's transaction manager, so that a transaction within `op` is a savepoint.
     fn begin(conn: &'a mut PgConnection) -> QueryResult<Self> {
         let begun = AnsiTransactionManager::begin_transaction_sql(conn, BEGIN);
         let open = !matches!(begun, Err(AlreadyInTransaction));
@@ -199,18 +203,20 @@ impl<'a> Txn<'a> {
     fn reset(&mut self, next: Option<(Retry, Duration)>) -> QueryResult<()> {
         match next {
             None => {
-                let rolled_back = self.conn.batch_execute(&format!("{BACK}; ROLLBACK"));
+                let rolled_back = self
+                    .conn
+                    .batch_execute(&format!("{TO_SAVEPOINT}; ROLLBACK"));
                 self.open = rolled_back.is_err();
                 rolled_back
             }
             Some((Retry::InPlace, pause)) => {
                 sleep(pause);
-                self.conn.batch_execute(BACK)
+                self.conn.batch_execute(TO_SAVEPOINT)
             }
             Some((Retry::FromStart, pause)) => {
                 // Release the locks before the pause.
                 self.conn
-                    .batch_execute(&format!("{BACK}; ROLLBACK; {BEGIN}"))?;
+                    .batch_execute(&format!("{TO_SAVEPOINT}; ROLLBACK; {BEGIN}"))?;
                 sleep(pause);
                 Ok(())
             }
@@ -218,6 +224,7 @@ impl<'a> Txn<'a> {
     }
 
     fn begin_anew(self) -> QueryResult<Self> {
+        // This may fail: perhaps no transaction is open.
         let _ = self.conn.batch_execute("ROLLBACK");
         AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN).map(|()| self)
     }

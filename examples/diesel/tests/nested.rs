@@ -34,7 +34,7 @@ fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
         .unwrap();
         assert_eq!(entries(&mut conn), 2, "1 and 3, without 2");
 
-        // What is not committed, the outer transaction takes along when it fails.
+        // If the outer transaction fails, the inner one is rolled back too.
         let failed = run_transaction(&mut conn, |txn| {
             txn.transaction(|txn| txn.batch_execute("INSERT INTO nested VALUES (4)"))?;
             Err::<(), _>(Error::RollbackTransaction)
@@ -45,7 +45,7 @@ fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
 }
 
 #[test]
-fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
+fn after_a_panic_in_a_nested_transaction_diesel_begins_a_new_transaction() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
         let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
@@ -57,7 +57,7 @@ fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
             })
         }));
         assert!(panicked.is_err());
-        // BEGIN, not SAVEPOINT: a second BEGIN, or none, would fail here.
+        // Diesel must send BEGIN here, and not SAVEPOINT.
         conn.transaction(|conn| conn.batch_execute("SELECT 1"))
             .unwrap();
         run_transaction(&mut conn, |txn| txn.batch_execute("SELECT 1")).unwrap();
@@ -65,7 +65,7 @@ fn a_panic_deep_inside_leaves_diesels_own_bookkeeping_right() {
 }
 
 #[test]
-fn run_transaction_within_itself_is_refused_and_leaves_the_outer_one_alone() {
+fn run_transaction_within_run_transaction_is_an_error_and_the_outer_one_goes_on() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
         let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The recipes of the page, run on a server.
+//! Runs the listings of README.md on a server.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +26,7 @@ diesel::table! {
     }
 }
 
-/// Says what became of a transfer.
+/// Describes the outcome of a transfer.
 fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
     match result {
         Ok(()) => "transferred".to_owned(),
@@ -62,7 +62,7 @@ fn transfer_once(
     }
 }
 
-/// Retries three times at most.
+/// Transfers, with at most three retries.
 fn transfer_with_three_retries(
     conn: &mut PgConnection,
 ) -> Result<(), TransactionError<TransferError>> {
@@ -70,7 +70,7 @@ fn transfer_with_three_retries(
     run_transaction_with(pauses, conn, |txn| transfer_funds(txn, 3, 4, 100))
 }
 
-/// Connects the connections of the pool.
+/// Opens and checks the connections of the pool.
 struct Manager(Config);
 
 impl ManageConnection for Manager {
@@ -99,7 +99,7 @@ fn create_pool(config: Config) -> Result<Pool<Manager>, r2d2::Error> {
 
 diesel::alias!(accounts as others: Others);
 
-/// Returns whether the money was moved.
+/// Transfers in one SQL statement. Returns false if nothing was transferred.
 fn transfer_in_one_statement(
     conn: &mut PgConnection,
     from: i64,
@@ -130,7 +130,7 @@ fn config(cluster: &Cluster) -> Config {
     Config::from_url(&cluster.url()).unwrap()
 }
 
-/// A connection, and the accounts 1 and 2 with 100 each.
+/// Creates the accounts 1 to 4 and returns a connection.
 fn create_accounts(cluster: &Cluster) -> PgConnection {
     let mut conn = connect(&config(cluster)).unwrap();
     for sql in [
@@ -149,7 +149,7 @@ fn balances(conn: &mut PgConnection) -> Vec<i64> {
 }
 
 #[test]
-fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+fn an_error_of_op_keeps_its_type() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
         let mut transfer = |amount| {
@@ -164,7 +164,7 @@ fn the_outcome_of_a_transaction_keeps_the_callers_error() {
 }
 
 #[test]
-fn a_request_is_carried_out_once() {
+fn the_same_request_transfers_only_once() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
         for request in [7, 7, 8] {
@@ -175,7 +175,7 @@ fn a_request_is_carried_out_once() {
 }
 
 #[test]
-fn pauses_limit_the_retries() {
+fn a_transfer_with_three_pauses_succeeds() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
         transfer_with_three_retries(&mut conn).unwrap();

@@ -1,4 +1,4 @@
-//! The recipes of the page, run on a server.
+//! Runs the listings of README.md on a server.
 
 use std::io;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use transfer::{TransferError, transfer_funds};
 #[path = "../transfer.rs"]
 mod transfer;
 
-/// Says what became of a transfer.
+/// Describes the outcome of a transfer.
 fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
     match result {
         Ok(()) => "transferred".to_owned(),
@@ -44,13 +44,13 @@ fn transfer_once(
     }
 }
 
-/// Retries three times at most.
+/// Transfers, with at most three retries.
 fn transfer_with_three_retries(client: &mut Client) -> Result<(), TransactionError<TransferError>> {
     let pauses = default_pauses().take(3);
     run_transaction_with(pauses, client, |txn| transfer_funds(txn, 3, 4, 100))
 }
 
-/// Connects the connections of the pool.
+/// Opens and checks the connections of the pool.
 struct Manager(Config);
 
 impl ManageConnection for Manager {
@@ -78,7 +78,7 @@ fn create_pool(config: Config) -> Result<Pool<Manager>, r2d2::Error> {
         .build(Manager(config))
 }
 
-/// Returns whether the money was moved.
+/// Transfers in one SQL statement. Returns false if nothing was transferred.
 fn transfer_in_one_statement(
     client: &mut Client,
     from: i64,
@@ -109,7 +109,7 @@ CREATE TABLE payments (
 )
 ";
 
-/// A read some seconds back in time.
+/// A read of data that is some seconds old.
 const STALE_READ: &str = "
 SELECT balance FROM accounts AS OF SYSTEM TIME follower_read_timestamp() WHERE id = $1
 ";
@@ -123,7 +123,7 @@ fn config(cluster: &Cluster) -> Config {
     Config::from_url(&cluster.url()).unwrap()
 }
 
-/// A client, and the accounts 1 and 2 with 100 each.
+/// Creates the accounts 1 to 4 and returns a client.
 fn accounts(cluster: &Cluster) -> Client {
     let mut client = connect(&config(cluster)).unwrap();
     for sql in [
@@ -142,7 +142,7 @@ fn balances(client: &mut Client) -> Vec<i64> {
 }
 
 #[test]
-fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+fn an_error_of_op_keeps_its_type() {
     for cluster in clusters() {
         let mut client = accounts(&cluster);
         let mut transfer = |amount| {
@@ -157,7 +157,7 @@ fn the_outcome_of_a_transaction_keeps_the_callers_error() {
 }
 
 #[test]
-fn a_request_is_carried_out_once() {
+fn the_same_request_transfers_only_once() {
     for cluster in clusters() {
         let mut client = accounts(&cluster);
         for request in [7, 7, 8] {
@@ -168,7 +168,7 @@ fn a_request_is_carried_out_once() {
 }
 
 #[test]
-fn pauses_limit_the_retries() {
+fn a_transfer_with_three_pauses_succeeds() {
     for cluster in clusters() {
         let mut client = accounts(&cluster);
         transfer_with_three_retries(&mut client).unwrap();
@@ -212,7 +212,7 @@ fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
 }
 
 #[test]
-fn a_uuid_key_is_made_by_the_server() {
+fn the_server_generates_a_uuid_key() {
     for cluster in clusters() {
         let mut client = connect(&config(&cluster)).unwrap();
         client.batch_execute(PAYMENTS).unwrap();
@@ -223,7 +223,7 @@ fn a_uuid_key_is_made_by_the_server() {
 }
 
 #[test]
-fn a_stale_read_sees_the_past() {
+fn a_stale_read_returns_older_data() {
     if !Kind::available().unwrap().contains(&Kind::Cockroach) {
         println!("skipped: PostgreSQL has no AS OF SYSTEM TIME");
     }

@@ -1,17 +1,19 @@
-//! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
+//! `run_transaction` runs a transaction, and runs it again when CockroachDB asks for a retry.
 //!
 //! `run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
 //!
-//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and `tokio`.
+//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and
+//! `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
-//! - No schema changes in `op`: CockroachDB commits the statements before them (the session
+//! - Send no COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - Make no schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
 //! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
 //!   lead to the driver's error, so that a retry error is found.
 //! - To spawn the future, write `async move` and let `op` own what it captures (no references).
-//! - Await a `begin` within `op` to its end, and return its error: sqlx ends the outer transaction
-//!   otherwise. In a transaction within `op`, a retry error is found in `sea_orm::TransactionError<DbErr>`.
+//! - A retry error is also found in `sea_orm::TransactionError<DbErr>`, the error of a nested
+//!   transaction. Await a nested `begin` to the end and return its error: after a failed one, sqlx
+//!   has ended the whole transaction.
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -19,13 +21,13 @@ use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
-use sea_orm::TransactionError as Inner;
+use sea_orm::TransactionError as NestedError;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbErr, RuntimeErr, TransactionTrait};
 use tokio::time::sleep;
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards the connection is outside any transaction, or closed.
+/// Afterwards no transaction is open on the connection, or the connection is closed.
 ///
 /// # Errors
 ///
@@ -37,7 +39,7 @@ pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
     run_transaction_with(default_pauses(), db, op).await
 }
 
-/// As [`run_transaction`], its errors included, with these pauses: one before each retry.
+/// Like [`run_transaction`], with these pauses: one before each retry. Returns the same errors.
 pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
     db: &DatabaseConnection,
@@ -58,7 +60,7 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
         let pause = retry.and_then(|_| pauses.next());
         let reset = txn.reset(retry.zip(pause)).await;
         match (error, reset) {
-            // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
+            // There is no savepoint: `op` has ended the transaction, perhaps with COMMIT.
             (error, Err(gone)) if ended_by_op(&error, &gone) => {
                 return Err(TransactionError::AmbiguousCommit(gone));
             }
@@ -66,6 +68,7 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             (error, _) if pause.is_none() => {
                 return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
+            // This transaction cannot go on: retry in a new one.
             (_, Err(_)) => txn = txn.begin_anew().await.map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
         }
@@ -73,13 +76,13 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     }
 }
 
-/// Up to 50 pauses: exponential from 10 ms to 200 ms, with full jitter.
+/// Returns 50 random pauses: exponential backoff from 10 ms up to 200 ms, with full jitter.
 pub fn default_pauses() -> impl Iterator<Item = Duration> {
     let longest = (0..50).map(|retry| 200_000.min(10_000 << retry.min(5)));
     longest.map(|microseconds| Duration::from_micros(fastrand::u64(..=microseconds)))
 }
 
-/// Why a transaction did not commit, or may not have.
+/// The reason why a transaction did not commit, or why its outcome is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
@@ -88,7 +91,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(DbErr),
-    /// After this many retries the server asked for another one; the transaction was rolled back.
+    /// After this many retries the server asked for one more; the transaction was rolled back.
     #[error("the transaction was given up after {0} retries")]
     RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
     /// The transaction may or may not have been committed: check before you run it again.
@@ -96,15 +99,16 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] DbErr),
 }
 
+/// The way to run `op` again.
 #[derive(Clone, Copy)]
 enum Retry {
-    /// CockroachDB: back to the savepoint, in the same transaction.
+    /// In the same transaction, after a rollback to the savepoint: for CockroachDB.
     InPlace,
-    /// PostgreSQL, where the savepoint keeps the stale snapshot: in a new transaction.
+    /// In a new transaction: for PostgreSQL, where the savepoint keeps the stale snapshot.
     FromStart,
 }
 
-/// Returns how to retry, if this error or one of its sources asks for it.
+/// Returns how to retry, if this error or one of its sources asks for a retry.
 fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
     let (sqlstate, message) = match error {
         TransactionError::Operation(error) => server_error(error)?,
@@ -118,7 +122,7 @@ fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> 
     }
 }
 
-/// Whether this answer to RELEASE or COMMIT proves that nothing was committed.
+/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &DbErr) -> bool {
     server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
         "40003" => false,
@@ -127,8 +131,8 @@ fn proves_rollback(error: &DbErr) -> bool {
     })
 }
 
-/// Whether `gone`, the answer to ROLLBACK TO SAVEPOINT, shows that `op` has ended the transaction. A
-/// COMMIT of ours that failed has ended it as well, but began no other one.
+/// Returns whether `gone`, the answer to ROLLBACK TO SAVEPOINT, means that `op` has ended the
+/// transaction. After a COMMIT that failed there is no transaction either.
 fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &DbErr) -> bool {
     server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
         "3B001" => message.contains("cockroach_restart"),
@@ -137,11 +141,11 @@ fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &DbErr) -> bool {
     })
 }
 
-/// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
+/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
 fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     successors(Some(error), |&error| error.source()).find_map(|error| {
         let db_err = match error.downcast_ref() {
-            Some(Inner::Connection(error) | Inner::Transaction(error)) => Some(error),
+            Some(NestedError::Connection(error) | NestedError::Transaction(error)) => Some(error),
             None => error.downcast_ref(),
         };
         let runtime_err = match db_err {
@@ -152,21 +156,23 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
             let error = error.as_database_error()?;
             return Some((error.code()?.into_owned(), error.message().to_owned()));
         }
-        // `#[error(transparent)]` hides an `Inner`, but not its text.
+        // `#[error(transparent)]` hides a `NestedError`, but not its text.
         let text = error.to_string();
         let (_, message) = text.split_once("error returned from database: ")?;
-        let begins = [
+        let retry_messages = [
             "restart transaction",
             "could not serialize",
             "deadlock detected",
         ];
-        let asks = begins.iter().any(|begin| message.starts_with(begin));
-        asks.then(|| ("40001".to_owned(), message.to_owned()))
+        let is_retry = retry_messages
+            .iter()
+            .any(|begin| message.starts_with(begin));
+        is_retry.then(|| ("40001".to_owned(), message.to_owned()))
     })
 }
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+const TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction, on one connection of the pool. sqlx sends ROLLBACK when it is dropped.
 struct Txn {
@@ -175,8 +181,8 @@ struct Txn {
 }
 
 impl Txn {
-    /// In a task of its own, which ends even if the caller's future is dropped: sqlx 0.9.0 loses a
-    /// transaction whose BEGIN is not awaited to its end (transact-rs/sqlx#4385).
+    /// Begins in a task of its own, which completes even if the caller's future is dropped. sqlx
+    /// 0.9.0 loses a transaction if BEGIN is not awaited to the end (transact-rs/sqlx#4385).
     async fn begin(db: &DatabaseConnection) -> Result<Txn, DbErr> {
         let db = db.clone();
         let task = tokio::spawn(async move {
@@ -195,7 +201,7 @@ impl Txn {
     }
 
     /// RELEASE SAVEPOINT commits on CockroachDB and can still return a retry error; COMMIT cannot.
-    /// sqlx sends a ROLLBACK afterwards: the BEGIN is for that.
+    /// sqlx then sends a ROLLBACK. The BEGIN opens a transaction for it to end.
     async fn commit(&self) -> Result<(), DbErr> {
         self.send("RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN")
             .await
@@ -204,19 +210,20 @@ impl Txn {
     /// Prepares the next run of `op`, or rolls back if there is none.
     async fn reset(&self, next: Option<(Retry, Duration)>) -> Result<(), DbErr> {
         let Some((retry, pause)) = next else {
-            return self.send(BACK).await;
+            return self.send(TO_SAVEPOINT).await;
         };
         if let Retry::InPlace = retry {
             sleep(pause).await;
-            return self.send(BACK).await;
+            return self.send(TO_SAVEPOINT).await;
         }
         // Release the locks before the pause.
-        self.send(&format!("{BACK}; ROLLBACK; {BEGIN}")).await?;
+        self.send(&format!("{TO_SAVEPOINT}; ROLLBACK; {BEGIN}"))
+            .await?;
         sleep(pause).await;
         Ok(())
     }
 
-    /// Through the pool, because a failed `begin` within `op` leaves sqlx's count of transactions wrong.
+    /// Begins through the pool: sqlx miscounts transactions after a `begin` within `op` that failed.
     async fn begin_anew(self) -> Result<Txn, DbErr> {
         match self.send("ROLLBACK").await {
             Err(lost) if server_error(&lost).is_none() => return Err(lost),

@@ -46,14 +46,14 @@ async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
         .unwrap();
         assert_eq!(entries(&db).await, 2, "1 and 3, without 2");
 
-        // What is not committed, the outer transaction takes along when it fails.
+        // If the outer transaction fails, the inner one is rolled back too.
         let failed = run_transaction(&db, async |txn| {
             let inner = txn.begin().await?;
             inner
                 .execute_unprepared("INSERT INTO nested VALUES (4)")
                 .await?;
             inner.commit().await?;
-            Err::<(), _>(DbErr::Custom("the caller's own reason".to_owned()))
+            Err::<(), _>(DbErr::Custom("the caller's own error".to_owned()))
         })
         .await;
         assert!(failed.is_err());
@@ -61,9 +61,9 @@ async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
     }
 }
 
-/// What a caller does who gives the transaction a time limit.
+/// A time limit drops the future of the transaction.
 #[tokio::test]
-async fn a_transaction_that_is_dropped_half_way_is_rolled_back() {
+async fn a_transaction_is_rolled_back_when_its_future_is_dropped() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
         let db = connect(&Config::from_url(&cluster.url()).unwrap())
@@ -100,7 +100,7 @@ enum OpError {
     Transparent(TransactionError<DbErr>),
 }
 
-/// Fails in its first two runs, in a transaction within the transaction.
+/// Asks for a retry in its first two runs, in a nested transaction.
 async fn fail_inside(txn: &DatabaseTransaction, run: i32) -> Result<(), TransactionError<DbErr>> {
     txn.transaction::<_, (), DbErr>(|inner| {
         Box::pin(async move {
@@ -149,7 +149,7 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
 }
 
 #[tokio::test]
-async fn a_call_whose_op_captures_can_be_spawned() {
+async fn the_future_can_be_spawned_if_op_owns_its_captures() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
         let db = connect(&Config::from_url(&cluster.url()).unwrap())

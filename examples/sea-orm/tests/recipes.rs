@@ -1,4 +1,4 @@
-//! The recipes of the page, run on a server.
+//! Runs the listings of README.md on a server.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use transfer::{TransferError, transfer_funds};
 #[path = "../transfer.rs"]
 mod transfer;
 
-/// Says what became of a transfer.
+/// Describes the outcome of a transfer.
 fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
     match result {
         Ok(()) => "transferred".to_owned(),
@@ -45,7 +45,7 @@ async fn transfer_once(
     }
 }
 
-/// Retries three times at most.
+/// Transfers, with at most three retries.
 async fn transfer_with_three_retries(
     db: &DatabaseConnection,
 ) -> Result<(), TransactionError<TransferError>> {
@@ -67,7 +67,7 @@ async fn create_pool(config: &Config) -> Result<DatabaseConnection, ConnectError
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
-/// Returns whether the money was moved.
+/// Transfers in one SQL statement. Returns false if nothing was transferred.
 async fn transfer_in_one_statement(
     db: &DatabaseConnection,
     from: i64,
@@ -93,7 +93,7 @@ fn config(cluster: &Cluster) -> Config {
     Config::from_url(&cluster.url()).unwrap()
 }
 
-/// A connection, and the accounts 1 and 2 with 100 each.
+/// Creates the accounts 1 to 4 and returns a connection.
 async fn create_accounts(cluster: &Cluster) -> DatabaseConnection {
     let db = connect(&config(cluster)).await.unwrap();
     for sql in [
@@ -115,7 +115,7 @@ async fn balances(db: &DatabaseConnection) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_outcome_of_a_transaction_keeps_the_callers_error() {
+async fn an_error_of_op_keeps_its_type() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
         let transfer = async |amount| {
@@ -130,7 +130,7 @@ async fn the_outcome_of_a_transaction_keeps_the_callers_error() {
 }
 
 #[tokio::test]
-async fn a_request_is_carried_out_once() {
+async fn the_same_request_transfers_only_once() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
         for request in [7, 7, 8] {
@@ -142,7 +142,7 @@ async fn a_request_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn pauses_limit_the_retries() {
+async fn a_transfer_with_three_pauses_succeeds() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
         transfer_with_three_retries(&db).await.unwrap();
@@ -186,8 +186,8 @@ async fn one_statement_transfers_or_changes_nothing_in_two_round_trips() {
         let mut through_relay = config(&cluster);
         through_relay.hosts[0].port = relay.port();
         let relayed = connect(&through_relay).await.unwrap();
-        // sqlx prepares the statement at its first use. The second round trip is the pool's ping when the
-        // connection comes back.
+        // sqlx prepares the statement at its first use. The second round trip is the ping when the
+        // connection returns to the pool.
         let mut costs = Vec::new();
         for amount in [20, 40] {
             let before = relay.round_trips();

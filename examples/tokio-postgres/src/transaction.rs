@@ -1,11 +1,12 @@
-//! `run_transaction`: a transaction that is retried when CockroachDB asks for it.
+//! `run_transaction` runs a transaction, and runs it again when CockroachDB asks for a retry.
 //!
 //! `run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
 //!
-//! Copy this file into your program; besides `tokio-postgres` it needs `deadpool`, `fastrand`, `thiserror` and `tokio`.
+//! Copy this file into your program; besides `tokio-postgres` it needs `deadpool`, `fastrand`,
+//! `thiserror` and `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - No COMMIT, no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
-//! - No schema changes in `op`: CockroachDB commits the statements before them (the session
+//! - Send no COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
+//! - Make no schema changes in `op`: CockroachDB commits the statements before them (the session
 //!   setting `autocommit_before_ddl`, on since v25.1).
 //! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
 //!   lead to the driver's error, so that a retry error is found.
@@ -26,7 +27,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards the connection is outside any transaction, or closed.
+/// Afterwards no transaction is open on the connection, or the connection is closed.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
     run_transaction_with(default_pauses(), pool, op).await
 }
 
-/// As [`run_transaction`], its errors included, with these pauses: one before each retry.
+/// Like [`run_transaction`], with these pauses: one before each retry. Returns the same errors.
 pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
     pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync> + 'static>,
@@ -65,7 +66,7 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
         let pause = retry.and_then(|_| pauses.next());
         let reset = txn.reset(retry.zip(pause)).await;
         match (error, reset) {
-            // The savepoint is gone: `op` has ended the transaction, perhaps by COMMIT.
+            // There is no savepoint: `op` has ended the transaction, perhaps with COMMIT.
             (error, Err(gone)) if ended_by_op(&error, &gone) => {
                 return Err(TransactionError::AmbiguousCommit(gone));
             }
@@ -73,6 +74,7 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             (error, _) if pause.is_none() => {
                 return Err(TransactionError::RetriesExhausted(retries, error.into()));
             }
+            // This transaction cannot go on: retry in a new one.
             (_, Err(_)) => txn = txn.begin_anew().await.map_err(TransactionError::Database)?,
             (_, Ok(())) => {}
         }
@@ -80,13 +82,13 @@ pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     }
 }
 
-/// Up to 50 pauses: exponential from 10 ms to 200 ms, with full jitter.
+/// Returns 50 random pauses: exponential backoff from 10 ms up to 200 ms, with full jitter.
 pub fn default_pauses() -> impl Iterator<Item = Duration> {
     let longest = (0..50).map(|retry| 200_000.min(10_000 << retry.min(5)));
     longest.map(|microseconds| Duration::from_micros(fastrand::u64(..=microseconds)))
 }
 
-/// Why a transaction did not commit, or may not have.
+/// The reason why a transaction did not commit, or why its outcome is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError<E: Error + 'static> {
     /// The pool has no connection; `op` did not run.
@@ -98,7 +100,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
     #[error(transparent)]
     Database(tokio_postgres::Error),
-    /// After this many retries the server asked for another one; the transaction was rolled back.
+    /// After this many retries the server asked for one more; the transaction was rolled back.
     #[error("the transaction was given up after {0} retries")]
     RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
     /// The transaction may or may not have been committed: check before you run it again.
@@ -106,15 +108,16 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] tokio_postgres::Error),
 }
 
+/// The way to run `op` again.
 #[derive(Clone, Copy)]
 enum Retry {
-    /// CockroachDB: back to the savepoint, in the same transaction.
+    /// In the same transaction, after a rollback to the savepoint: for CockroachDB.
     InPlace,
-    /// PostgreSQL, where the savepoint keeps the stale snapshot: in a new transaction.
+    /// In a new transaction: for PostgreSQL, where the savepoint keeps the stale snapshot.
     FromStart,
 }
 
-/// Returns how to retry, if this error or one of its sources asks for it.
+/// Returns how to retry, if this error or one of its sources asks for a retry.
 fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
     let (sqlstate, message) = match error {
         TransactionError::Operation(error) => server_error(error)?,
@@ -128,7 +131,7 @@ fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> 
     }
 }
 
-/// Whether this answer to RELEASE or COMMIT proves that nothing was committed.
+/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &tokio_postgres::Error) -> bool {
     server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
         "40003" => false,
@@ -137,8 +140,8 @@ fn proves_rollback(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-/// Whether `gone`, the answer to ROLLBACK TO SAVEPOINT, shows that `op` has ended the transaction. A
-/// COMMIT of ours that failed has ended it as well, but began no other one.
+/// Returns whether `gone`, the answer to ROLLBACK TO SAVEPOINT, means that `op` has ended the
+/// transaction. After a COMMIT that failed there is no transaction either.
 fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &tokio_postgres::Error) -> bool {
     server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
         "3B001" => message.contains("cockroach_restart"),
@@ -147,7 +150,7 @@ fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &tokio_postgres::Err
     })
 }
 
-/// Returns SQLSTATE and message of the server's error, if this error or one of its sources is one.
+/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
 fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     let mut chain = successors(Some(error), |&error| error.source());
     let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
@@ -155,11 +158,11 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
 }
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const BACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+const TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction, on one connection of the pool.
 struct Txn<M: Manager<Type = Client> + 'static> {
-    /// Taken when the transaction is over; the connection then goes back to the pool.
+    /// `None` after the end of the transaction, when the connection is back in the pool.
     client: Option<Object<M>>,
 }
 
@@ -190,18 +193,18 @@ impl<M: Manager<Type = Client> + 'static> Txn<M> {
     ) -> Result<(), tokio_postgres::Error> {
         match next {
             None => {
-                let sql = format!("{BACK}; ROLLBACK");
+                let sql = format!("{TO_SAVEPOINT}; ROLLBACK");
                 self.client().batch_execute(&sql).await?;
                 self.client = None;
                 Ok(())
             }
             Some((Retry::InPlace, pause)) => {
                 sleep(pause).await;
-                self.client().batch_execute(BACK).await
+                self.client().batch_execute(TO_SAVEPOINT).await
             }
             Some((Retry::FromStart, pause)) => {
                 // Release the locks before the pause.
-                let sql = format!("{BACK}; ROLLBACK; {BEGIN}");
+                let sql = format!("{TO_SAVEPOINT}; ROLLBACK; {BEGIN}");
                 self.client().batch_execute(&sql).await?;
                 sleep(pause).await;
                 Ok(())
@@ -210,6 +213,7 @@ impl<M: Manager<Type = Client> + 'static> Txn<M> {
     }
 
     async fn begin_anew(self) -> Result<Self, tokio_postgres::Error> {
+        // This may fail: perhaps no transaction is open.
         let _ = self.client().batch_execute("ROLLBACK").await;
         self.client().batch_execute(BEGIN).await.map(|()| self)
     }

@@ -1,4 +1,4 @@
-//! What a service relies on: the pool shares few connections among many requests.
+//! Tests of the pool that `connect` returns.
 
 use std::time::Duration;
 

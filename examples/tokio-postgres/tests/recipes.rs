@@ -1,4 +1,4 @@
-//! The recipes of the page, run on a server.
+//! Runs the listings of README.md on a server.
 
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind, Relay};
@@ -13,7 +13,7 @@ use transfer::{TransferError, transfer_funds};
 #[path = "../transfer.rs"]
 mod transfer;
 
-/// Says what became of a transfer.
+/// Describes the outcome of a transfer.
 fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
     match result {
         Ok(()) => "transferred".to_owned(),
@@ -40,28 +40,28 @@ async fn transfer_once(
     }
 }
 
-/// Retries three times at most.
+/// Transfers, with at most three retries.
 async fn transfer_with_three_retries(pool: &Pool) -> Result<(), TransactionError<TransferError>> {
     let pauses = default_pauses().take(3);
     let op = async move |txn: &Client| transfer_funds(txn, 3, 4, 100).await;
     run_transaction_with(pauses, pool, op).await
 }
 
-/// What all requests share. A clone refers to the same pool.
+/// The state that all requests share. All clones share one pool.
 #[derive(Clone)]
 struct Service {
     pool: Pool,
 }
 
 impl Service {
-    /// Answers one request, on one connection of the pool.
+    /// Handles one request, on one connection of the pool.
     async fn transfer(&self, from: i64, to: i64, amount: i64) -> String {
         let op = async move |txn: &Client| transfer_funds(txn, from, to, amount).await;
         describe(run_transaction(&self.pool, op).await)
     }
 }
 
-/// Returns whether the money was moved.
+/// Transfers in one SQL statement. Returns false if nothing was transferred.
 async fn transfer_in_one_statement(
     client: &Client,
     from: i64,
@@ -95,7 +95,7 @@ fn config(cluster: &Cluster) -> Config {
     Config::from_url(&cluster.url()).unwrap()
 }
 
-/// A pool, and the accounts 1 and 2 with 100 each.
+/// Creates the accounts 1 to 4 and returns a pool.
 async fn create_accounts(cluster: &Cluster) -> Pool {
     let pool = connect(&config(cluster)).await.unwrap();
     let client = pool.get().await.unwrap();
@@ -118,7 +118,7 @@ async fn balances(pool: &Pool) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_request_is_carried_out_once() {
+async fn the_same_request_transfers_only_once() {
     for cluster in clusters() {
         let pool = create_accounts(&cluster).await;
         for request in [7, 7, 8] {
@@ -130,7 +130,7 @@ async fn a_request_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn pauses_limit_the_retries() {
+async fn a_transfer_with_three_pauses_succeeds() {
     for cluster in clusters() {
         let pool = create_accounts(&cluster).await;
         transfer_with_three_retries(&pool).await.unwrap();

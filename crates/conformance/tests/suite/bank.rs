@@ -1,4 +1,4 @@
-//! Many workers transfer between few accounts; the books are right afterwards.
+//! Many workers transfer between few accounts; afterwards the balances agree with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,8 +11,8 @@ use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
 
 for_each_driver!(
-    the_books_are_right_after_two_thousand_transfers,
-    the_books_are_right_under_faults
+    balances_agree_with_the_ledger_after_two_thousand_transfers,
+    balances_agree_with_the_ledger_despite_faults
 );
 
 const WORKERS: i64 = 8;
@@ -31,7 +31,7 @@ fn open_accounts(world: &World) {
     world.execute(&format!("DELETE FROM accounts; INSERT INTO accounts VALUES (1, {BALANCE}), (2, {BALANCE}), (3, {BALANCE}), (4, {BALANCE})"));
 }
 
-/// Connects, again until the server has started.
+/// Connects; tries again until the server has started.
 fn connect<D: Driver>(config: &Config) -> D {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -81,8 +81,9 @@ fn all_work<D: Driver>(config: &Config, next: &AtomicI64) -> BTreeMap<i64, Outco
     })
 }
 
-/// Done is in the ledger, failed is not, ambiguous may be; the balances agree with the ledger.
-fn assert_right<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>) {
+/// Asserts that each transfer that was done is in the ledger, that none that failed is in it, and
+/// that the balances agree with the ledger.
+fn assert_consistent<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>) {
     let count = |what: Outcome| {
         outcomes
             .values()
@@ -125,7 +126,7 @@ fn assert_right<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>) {
     assert_usable(&mut D::connect(&world.config).unwrap());
 }
 
-fn the_books_are_right_after_two_thousand_transfers<D: Driver>() {
+fn balances_agree_with_the_ledger_after_two_thousand_transfers<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
         open_accounts(&world);
@@ -143,12 +144,12 @@ fn the_books_are_right_after_two_thousand_transfers<D: Driver>() {
                 .any(|outcome| *outcome == Outcome::Ambiguous),
             "nothing was lost"
         );
-        assert_right::<D>(&world, &outcomes);
+        assert_consistent::<D>(&world, &outcomes);
     }
 }
 
-/// As above, while connections are cut and the server is restarted once.
-fn the_books_are_right_under_faults<D: Driver>() {
+/// The relay cuts connections, and the server is restarted once.
+fn balances_agree_with_the_ledger_despite_faults<D: Driver>() {
     for kind in Kind::available().unwrap() {
         // Workers connect faster without TLS.
         let cluster = match kind {
@@ -166,11 +167,11 @@ fn the_books_are_right_under_faults<D: Driver>() {
         });
         // A commit may still be in progress after its connection was cut.
         thread::sleep(Duration::from_secs(1));
-        assert_right::<D>(&world, &outcomes);
+        assert_consistent::<D>(&world, &outcomes);
     }
 }
 
-/// Ends the faults, also if a worker panics.
+/// Ends the faults when it is dropped, even if a worker panics.
 struct EndOfFaults<'a>(&'a AtomicI64);
 
 impl Drop for EndOfFaults<'_> {
@@ -179,8 +180,8 @@ impl Drop for EndOfFaults<'_> {
     }
 }
 
-/// Causes a fault after every 25 transfers. The faults follow the progress, so that a driver which
-/// takes long to connect gets to the end as well.
+/// Causes a fault after every 25 transfers. With faults at fixed times, a driver that connects
+/// slowly would never finish.
 fn cause_faults(world: &World, next: &AtomicI64) {
     for (fault, transfer) in (0..TRANSFERS).step_by(25).enumerate() {
         while next.load(Ordering::Relaxed) < transfer {

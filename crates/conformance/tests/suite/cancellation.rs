@@ -87,7 +87,7 @@ impl Asynchronous for TokioPostgres {
     }
 }
 
-/// Drops the future while each of its messages, and each of the answers, is under way.
+/// Drops the future at each message that it sends, and at each answer.
 fn no_later_write_is_lost<D: Asynchronous>() {
     for cluster in clusters() {
         let failures = match cluster.kind() {

@@ -1,4 +1,4 @@
-//! What comes through a connection string unharmed, and what connecting costs.
+//! Values of the connection string that reach the server, and the round trips of connecting.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -28,7 +28,7 @@ fn assert_connect(variables: &[(&str, &str)]) {
 }
 
 #[test]
-fn nasty_but_legal_values_come_through_unharmed() {
+fn values_with_special_characters_reach_the_server_unchanged() {
     let password = r#"p@ss:w/rd?#% '"\é&=+,;$"#;
     for cluster in clusters() {
         // CockroachDB allows no such user names.
@@ -71,7 +71,7 @@ fn hosts_are_tried_in_their_order() {
             "DATABASE_URL",
             &url.replace(&host, &format!("localhost:1,nowhere.invalid:1,{host}")),
         )]);
-        // Whoever answers first decides about the password, as in libpq.
+        // As in libpq, the first server that answers decides about the password.
         let wrong = url
             .replace(cluster.password(), "wrong")
             .replace(&host, &format!("{host},localhost:1"));
@@ -88,7 +88,7 @@ fn hosts_are_tried_in_their_order() {
 }
 
 #[test]
-fn discrete_variables_do_without_a_url() {
+fn variables_can_replace_the_url() {
     for cluster in clusters() {
         let (port, root) = (cluster.port().to_string(), cluster.root_certificate());
         assert_connect(&[
@@ -128,9 +128,9 @@ fn options_reach_the_server() {
     }
 }
 
-/// libpq takes them from the URL. sqlx would send both, which nobody asked for.
+/// libpq takes the options of the URL. sqlx would send both, so SeaORM's `connect` refuses.
 #[test]
-fn options_in_two_places_are_those_of_the_url_or_refused() {
+fn options_of_the_url_win_over_pgoptions_or_sea_orm_refuses() {
     let directory = tempfile::tempdir().unwrap();
     for cluster in clusters() {
         let mut config = Config::from_url(&cluster.url()).unwrap();
@@ -140,7 +140,7 @@ fn options_in_two_places_are_those_of_the_url_or_refused() {
             ("DATABASE_URL", url.as_str()),
             ("PGOPTIONS", "-c search_path=nowhere"),
         ];
-        for sample in ["postgres-basic", "diesel-basic"] {
+        for sample in ["postgres-basic", "tokio-postgres-basic", "diesel-basic"] {
             let ended = run(sample, directory.path(), &variables);
             assert_eq!(
                 (ended.status, ended.stderr.as_str()),
@@ -156,7 +156,7 @@ fn options_in_two_places_are_those_of_the_url_or_refused() {
 }
 
 #[test]
-fn without_sslrootcert_the_one_in_the_home_directory_counts_as_in_libpq() {
+fn without_sslrootcert_the_root_certificate_in_the_home_directory_is_used_as_in_libpq() {
     for cluster in clusters() {
         let home = tempfile::tempdir().unwrap();
         let default = home.path().join(".postgresql/root.crt");
@@ -164,9 +164,10 @@ fn without_sslrootcert_the_one_in_the_home_directory_counts_as_in_libpq() {
         let url = cluster.url();
         let (url, _) = url.split_once("&sslrootcert").unwrap();
         for right in [true, false] {
-            match right {
-                true => drop(std::fs::copy(cluster.root_certificate(), &default).unwrap()),
-                false => Authority::new("nobody").unwrap().write(&default).unwrap(),
+            if right {
+                std::fs::copy(cluster.root_certificate(), &default).unwrap();
+            } else {
+                Authority::new("other").unwrap().write(&default).unwrap();
             }
             for sslmode in ["require", "verify-ca", "verify-full"] {
                 let url = url.replace("verify-full", sslmode);
@@ -189,10 +190,9 @@ fn without_sslrootcert_the_one_in_the_home_directory_counts_as_in_libpq() {
     }
 }
 
-/// Round trips until `connect` is through. Each time on a relay of its own, while it is connected: how it
-/// takes its leave is another matter. The fewest of five, because a server may send a TLS session ticket in
-/// between, or not.
-fn fewest<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
+/// Returns the round trips of `connect`: the fewest of five attempts, because the server may send a
+/// TLS session ticket in a message of its own. Disconnecting is not counted.
+fn round_trips_of<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
     let count = |_| {
         let relay = Relay::start(cluster.port()).unwrap();
         let (straight, through) = (cluster.port(), relay.port());
@@ -217,7 +217,7 @@ impl Drop for Psql {
     }
 }
 
-/// psql, connected and asked for one thing.
+/// Starts psql, and waits until it has run one statement.
 fn psql(url: &str) -> Psql {
     let mut psql = Command::new("psql");
     let psql = psql
@@ -240,20 +240,20 @@ fn psql(url: &str) -> Psql {
 }
 
 #[test]
-fn connecting_costs_at_most_two_round_trips_more_than_psql() {
+fn connecting_takes_at_most_two_round_trips_more_than_psql() {
     let config = |url: &str| Config::from_url(url).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     for cluster in clusters() {
-        let psql = fewest(&cluster, psql) - 1;
-        let postgres = fewest(&cluster, |url| {
+        let psql = round_trips_of(&cluster, psql) - 1;
+        let postgres = round_trips_of(&cluster, |url| {
             crdb_postgres::connect(&config(url)).unwrap()
         });
-        let tokio_postgres = fewest(&cluster, |url| {
+        let tokio_postgres = round_trips_of(&cluster, |url| {
             let connected = runtime.block_on(crdb_tokio_postgres::connect(&config(url)));
             connected.unwrap()
         });
-        let diesel = fewest(&cluster, |url| crdb_diesel::connect(&config(url)).unwrap());
-        let sea_orm = fewest(&cluster, |url| {
+        let diesel = round_trips_of(&cluster, |url| crdb_diesel::connect(&config(url)).unwrap());
+        let sea_orm = round_trips_of(&cluster, |url| {
             runtime
                 .block_on(crdb_sea_orm::connect(&config(url)))
                 .unwrap()

@@ -30,8 +30,8 @@ fn compiled_for(package: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_sample_compiles_another_samples_driver() {
-    // The postgres crate is a face of tokio-postgres.
+fn no_sample_compiles_the_driver_of_another_sample() {
+    // The postgres crate wraps tokio-postgres.
     let drivers = [
         ("crdb-postgres", &["postgres", "tokio_postgres"][..]),
         ("crdb-tokio-postgres", &["tokio_postgres", "deadpool"]),

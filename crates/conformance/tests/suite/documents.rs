@@ -1,4 +1,4 @@
-//! The documents and the code never disagree.
+//! The documents agree with the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ const PAGES: [&str; 6] = [
     ".github/CONTRIBUTING.md",
 ];
 
-/// What `[…](…)` leads to.
+/// Returns the targets of the links `[…](…)`.
 fn links(page: &str) -> impl Iterator<Item = &str> {
     page.split("](")
         .skip(1)
@@ -61,7 +61,7 @@ fn every_listing_is_in_the_file_that_is_named_before_it() {
 }
 
 #[test]
-fn every_output_that_is_promised_is_what_the_sample_prints() {
+fn every_output_in_the_documents_is_what_the_sample_prints() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut promised = BTreeSet::new();

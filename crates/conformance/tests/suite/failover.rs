@@ -1,5 +1,5 @@
-//! The first server of a host list stops while workers transfer: they go on with the second one, and
-//! every outcome that was reported is true.
+//! Workers transfer while the first server of a host list stops. They continue on the second one,
+//! and every outcome that they report is correct.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,14 +12,14 @@ use crdb_local_cluster::{Cluster, Fault};
 
 use crate::world::for_each_driver;
 
-for_each_driver!(workers_go_on_with_the_second_server);
+for_each_driver!(workers_continue_on_the_second_server);
 
 const WORKERS: usize = 4;
 const TRANSFERS: i64 = 400;
 const STOP_AFTER: i64 = 100;
 
-/// A PostgreSQL server with the same user, password and tables as the other one. The two do not
-/// replicate: each has its own books.
+/// Starts a PostgreSQL server with a user and tables. The servers have the same user and password,
+/// and do not replicate: each has its own ledger.
 fn server() -> Cluster {
     let cluster = Cluster::start_with_fault(Fault::NoTls).unwrap();
     cluster
@@ -58,8 +58,8 @@ fn ledger(server: &Cluster) -> BTreeSet<i64> {
         .collect()
 }
 
-/// Transfers until all entries are taken. tokio-postgres keeps its pool; the other drivers connect
-/// again after an error.
+/// Transfers until all entries are taken. After an error, tokio-postgres keeps its pool, and the
+/// other drivers connect again.
 fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Result<(), TransactionError>)> {
     let mut driver = D::connect(config).unwrap();
     let mut outcomes = Vec::new();
@@ -77,7 +77,7 @@ fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Result<(), Tr
     }
 }
 
-fn workers_go_on_with_the_second_server<D: Driver>() {
+fn workers_continue_on_the_second_server<D: Driver>() {
     let (first, second) = (server(), server());
     let config = config([&first, &second]);
     let next = AtomicI64::new(0);

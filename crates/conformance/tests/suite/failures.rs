@@ -1,4 +1,4 @@
-//! What a person sees when a server does not let them in: the same words, whichever driver was asked.
+//! Failures to connect: all drivers report them with the same message.
 
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ const NO_ANSWER: &str = "The network is not the reason. Check the state of the c
                          too much load have this effect. Or raise connect_timeout.";
 
 #[test]
-fn hosts_that_do_not_answer() {
+fn a_host_that_does_not_answer_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     assert_url_refused(
         directory.path(),
@@ -20,7 +20,7 @@ fn hosts_that_do_not_answer() {
         "could not connect to nowhere.invalid:26257: there is no host of this name\n\
          Check the host in DATABASE_URL for typing errors, and your network.",
     );
-    // It takes the connection, and then says nothing.
+    // It accepts the connection and does not answer.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     for sslmode in ["disable", "require"] {
@@ -48,7 +48,7 @@ fn hosts_that_do_not_answer() {
 }
 
 #[test]
-fn servers_with_wrong_certificates_or_none() {
+fn a_wrong_or_missing_certificate_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let cases = [
         (
@@ -88,7 +88,7 @@ fn servers_with_wrong_certificates_or_none() {
 }
 
 #[test]
-fn a_server_that_lets_nobody_in_like_this() {
+fn a_refused_login_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
@@ -129,7 +129,7 @@ fn a_server_that_lets_nobody_in_like_this() {
 }
 
 #[test]
-fn a_password_that_was_hashed_more_often_than_the_postgres_crate_takes() {
+fn a_password_with_too_many_scram_iterations_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let verifier = scram_verifier("pass word", 119_680);
@@ -140,11 +140,6 @@ fn a_password_that_was_hashed_more_often_than_the_postgres_crate_takes() {
         .execute("GRANT CREATE ON SCHEMA public TO often")
         .unwrap();
     let url = cluster.url_with("often", "pass word");
-    let ended = run(
-        "postgres-basic",
-        directory.path(),
-        &[("DATABASE_URL", &url)],
-    );
     let message = format!(
         "could not connect to localhost:{}: SCRAM iteration count exceeds the maximum allowed\n\
          CockroachDB 22.1 hashed this password 119,680 times, and this driver accepts at most 100,000. Set \
@@ -153,7 +148,10 @@ fn a_password_that_was_hashed_more_often_than_the_postgres_crate_takes() {
          ALTER USER \"often\" WITH PASSWORD '…';",
         cluster.port()
     );
-    assert_failed(&ended, &message, "postgres-basic");
+    for sample in ["postgres-basic", "tokio-postgres-basic"] {
+        let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+        assert_failed(&ended, &message, sample);
+    }
     for sample in ["diesel-basic", "sea-orm-basic"] {
         let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
         assert_eq!(
@@ -164,7 +162,7 @@ fn a_password_that_was_hashed_more_often_than_the_postgres_crate_takes() {
     }
 }
 
-/// What PostgreSQL keeps of a password (RFC 5803).
+/// Returns the text that PostgreSQL stores for a password (RFC 5803).
 fn scram_verifier(password: &str, iterations: usize) -> String {
     let base64 = openssl::base64::encode_block;
     let salt = b"salt of the test";

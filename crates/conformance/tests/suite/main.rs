@@ -1,4 +1,4 @@
-//! One suite for all drivers, samples and documents. It shares its servers.
+//! The tests of all drivers, samples and documents. They are one test binary and share servers.
 
 mod bank;
 mod cancellation;

@@ -1,5 +1,5 @@
-//! Which connections are accepted: every sslmode × root certificate × server × spelling of the host. What
-//! is right is not typed in here: `psql` is asked, row by row.
+//! Which connections are accepted, for every combination of sslmode, root certificate, server and
+//! name of the host. The expected result of each row is that of `psql`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +18,8 @@ const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 enum Root {
     Right,
     Wrong,
-    /// Two certificates in one file, the right one second, as while an authority is being replaced.
+    /// Two certificates in one file, the right one second, as during the replacement of an
+    /// authority.
     WrongAndRight,
     Absent,
     MissingFile,
@@ -37,10 +38,10 @@ const ROOTS: [Root; 6] = [
 struct Server {
     name: String,
     cluster: Cluster,
-    shows_client_certificate: bool,
+    sends_client_certificate: bool,
 }
 
-/// What all tests of this file share.
+/// The servers and files that all tests of this module share.
 struct World {
     servers: Vec<Server>,
     /// An empty home, the wrong root certificate, and a copy of the right one.
@@ -50,14 +51,14 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
-    Authority::new("nobody")
+    Authority::new("other")
         .unwrap()
         .write(&directory.path().join("wrong.crt"))
         .unwrap();
     let mut servers = vec![Server {
         name: "PostgreSQL".into(),
         cluster: Cluster::start_as(Kind::Postgres).unwrap(),
-        shows_client_certificate: false,
+        sends_client_certificate: false,
     }];
     let faults = [
         Fault::Expired,
@@ -72,21 +73,21 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         servers.push(Server {
             name,
             cluster,
-            shows_client_certificate: false,
+            sends_client_certificate: false,
         });
     }
     let cluster = Cluster::start_with_fault(Fault::ClientCertificate).unwrap();
     servers.push(Server {
         name: "ClientCertificate, shown".into(),
         cluster,
-        shows_client_certificate: true,
+        sends_client_certificate: true,
     });
     if Kind::available().unwrap().contains(&Kind::Cockroach) {
         let cluster = Cluster::start_as(Kind::Cockroach).unwrap();
         servers.push(Server {
             name: "CockroachDB".into(),
             cluster,
-            shows_client_certificate: false,
+            sends_client_certificate: false,
         });
     }
     for server in &servers {
@@ -175,7 +176,7 @@ impl Row {
         if let Some(root) = root {
             let _ = write!(url, "&sslrootcert={}", root.display());
         }
-        if self.server.shows_client_certificate {
+        if self.server.sends_client_certificate {
             let (certificate, key) = cluster.client_certificate();
             let _ = write!(
                 url,
@@ -187,8 +188,8 @@ impl Row {
         url
     }
 
-    /// What the operating system trusts, as far as these programs can see: the right authority. So a
-    /// driver that listens to it where a file was named gives itself away.
+    /// Returns variables that make the right authority one of the operating system's. So the test
+    /// fails for a driver that uses those authorities although a root certificate is given.
     fn variables(&self) -> [(&'static str, PathBuf); 2] {
         [
             ("SSL_CERT_FILE", self.server.cluster.root_certificate()),
@@ -205,12 +206,12 @@ impl Row {
         }
     }
 
-    /// psql's verdict, or that of the design where it departs from libpq on purpose.
+    /// Returns whether this row should connect: psql's result, with the intended exceptions.
     fn should_connect(&self) -> bool {
         match (self.root, self.sslmode) {
-            // libpq goes on without the file in these modes. We take its name for a wish to check.
+            // libpq connects without the file. `crdb-connection` requires every file that is named.
             (Root::MissingFile, "require") => false,
-            // libpq wants a file here; we ask the operating system, as with sslrootcert=system.
+            // libpq requires a file. `crdb-connection` uses the operating system's authorities.
             (Root::Absent, "verify-full") => self.with("verify-full", Root::Right).psql_connects(),
             // libpq knows `system` from version 16 on, and only with verify-full.
             (Root::System, "verify-full") if !WORLD.psql_knows_system => {
@@ -221,17 +222,17 @@ impl Row {
         }
     }
 
-    /// SeaORM departs from psql where sqlx does. With a root certificate, the name is verified in every
-    /// mode; a file with several certificates is refused; and the operating system's authorities (here: the
-    /// right one) are trusted besides the root certificate.
+    /// Returns whether SeaORM should connect. It differs from psql where sqlx does: with a root
+    /// certificate, it verifies the name in every mode, refuses a file with several certificates,
+    /// and also trusts the operating system's authorities, here the right one.
     fn sea_orm_connects(&self) -> bool {
         match (self.root, self.sslmode) {
             (_, "disable") | (Root::Absent | Root::MissingFile | Root::System, _) => {
-                VERDICTS[&self.name()]
+                EXPECTED[&self.name()]
             }
             (Root::WrongAndRight, _) => false,
             (Root::Right | Root::Wrong, _) => {
-                VERDICTS[&self.with("verify-full", Root::Right).name()]
+                EXPECTED[&self.with("verify-full", Root::Right).name()]
             }
         }
     }
@@ -251,14 +252,14 @@ impl Row {
     }
 }
 
-/// The verdicts by row, asked for once.
-static VERDICTS: LazyLock<BTreeMap<String, bool>> = LazyLock::new(|| {
+/// The expected result of each row by the row's name.
+static EXPECTED: LazyLock<BTreeMap<String, bool>> = LazyLock::new(|| {
     Row::all()
         .map(|row| (row.name(), row.should_connect()))
         .collect()
 });
 
-fn holds_for(sample: &str) {
+fn assert_connects_as_expected(sample: &str) {
     let home: &Path = WORLD.directory.path();
     let (mut accepted, mut refused, mut wrong) = (0, 0, Vec::new());
     for row in Row::all() {
@@ -273,11 +274,12 @@ fn holds_for(sample: &str) {
         let connects = ended.status == Some(0);
         let expected = match sample {
             "sea-orm-basic" => row.sea_orm_connects(),
-            _ => VERDICTS[&row.name()],
+            _ => EXPECTED[&row.name()],
         };
-        match connects {
-            true => accepted += 1,
-            false => refused += 1,
+        if connects {
+            accepted += 1;
+        } else {
+            refused += 1;
         }
         if connects != expected {
             wrong.push(format!(
@@ -288,12 +290,12 @@ fn holds_for(sample: &str) {
         }
     }
     println!(
-        "{sample}: {} rows as psql has them, {accepted} accepted and {refused} refused",
+        "{sample}: {} rows, {accepted} accepted and {refused} refused",
         accepted + refused
     );
     assert!(
         wrong.is_empty(),
-        "{} rows are not as psql has them:\n{}",
+        "{} rows are not as expected:\n{}",
         wrong.len(),
         wrong.join("\n")
     );
@@ -302,20 +304,20 @@ fn holds_for(sample: &str) {
 
 #[test]
 fn postgres_connects_exactly_where_psql_does() {
-    holds_for("postgres-basic");
+    assert_connects_as_expected("postgres-basic");
 }
 
 #[test]
 fn tokio_postgres_connects_exactly_where_psql_does() {
-    holds_for("tokio-postgres-basic");
+    assert_connects_as_expected("tokio-postgres-basic");
 }
 
 #[test]
 fn diesel_connects_exactly_where_psql_does() {
-    holds_for("diesel-basic");
+    assert_connects_as_expected("diesel-basic");
 }
 
 #[test]
 fn sea_orm_connects_where_psql_does_or_where_sqlx_departs_from_it() {
-    holds_for("sea-orm-basic");
+    assert_connects_as_expected("sea-orm-basic");
 }

@@ -1,4 +1,5 @@
-//! `run_transaction` tells truthfully what became of a transaction, and leaves the connection usable.
+//! `run_transaction` reports the outcome of a transaction correctly and leaves the connection
+//! usable.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,25 +10,25 @@ use crdb_conformance::{Driver, TransactionError};
 use crdb_local_cluster::{Cut, Kind};
 
 for_each_driver!(
-    what_a_transaction_wrote_is_there_when_it_is_done,
+    a_successful_transaction_is_committed,
     a_cut_after_the_commit_was_sent_is_ambiguous_and_not_run_again,
     a_cut_before_the_commit_arrives_is_ambiguous_too,
-    a_connection_that_is_lost_within_the_transaction_is_no_commit,
-    a_connection_that_is_lost_before_the_retry_is_no_commit,
+    a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed,
+    a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed,
     an_error_of_the_server_is_passed_through_and_rolled_back,
-    an_error_that_op_swallows_is_no_commit,
+    an_error_that_op_ignores_is_reported_as_not_committed,
     the_callers_own_error_comes_back_typed_and_rolled_back,
-    a_panic_goes_on_and_leaves_the_connection_usable,
-    a_constraint_that_fails_at_commit_is_a_clear_rejection,
+    a_panic_in_op_reaches_the_caller_and_leaves_the_connection_usable,
+    a_constraint_that_fails_at_commit_is_reported_as_not_committed,
     an_answer_to_the_commit_that_proves_nothing_is_ambiguous,
-    an_answer_to_the_commit_that_proves_a_rollback_is_a_rejection,
+    an_answer_to_the_commit_that_proves_a_rollback_is_reported_as_not_committed,
     a_transaction_that_op_ends_is_ambiguous_and_not_run_again,
     a_transfer_that_is_refused_changes_nothing,
 );
 
 const ENTRIES: &str = "SELECT entry AS value FROM ledger ORDER BY entry";
 
-fn what_a_transaction_wrote_is_there_when_it_is_done<D: Driver>() {
+fn a_successful_transaction_is_committed<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
         let mut driver = D::connect(&world.config).unwrap();
@@ -91,7 +92,7 @@ fn a_cut_before_the_commit_arrives_is_ambiguous_too<D: Driver>() {
     }
 }
 
-fn a_connection_that_is_lost_within_the_transaction_is_no_commit<D: Driver>() {
+fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters() {
         for cut in [Cut::BeforeTurn(1), Cut::BeforeAnswer(1)] {
             let world = World::on(cluster);
@@ -109,18 +110,18 @@ fn a_connection_that_is_lost_within_the_transaction_is_no_commit<D: Driver>() {
             ));
             assert_eq!(runs, 1);
             assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
-            // The connection is known to be broken: it says so, instead of pretending.
+            // The connection is lost. Only a pool opens a new one.
             let after = driver.transfer(1, 2, 1);
             assert_eq!(
                 after.is_ok(),
                 D::NAME == "sea-orm" || D::NAME == "tokio-postgres",
-                "a pool has a new one: {after:?}"
+                "only a pool opens a new connection: {after:?}"
             );
         }
     }
 }
 
-fn a_connection_that_is_lost_before_the_retry_is_no_commit<D: Driver>() {
+fn a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         let world = World::on(cluster);
         create_raise(&world);
@@ -159,7 +160,7 @@ fn an_error_of_the_server_is_passed_through_and_rolled_back<D: Driver>() {
     }
 }
 
-fn an_error_that_op_swallows_is_no_commit<D: Driver>() {
+fn an_error_that_op_ignores_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
         let mut driver = D::connect(&world.config).unwrap();
@@ -193,7 +194,7 @@ fn the_callers_own_error_comes_back_typed_and_rolled_back<D: Driver>() {
     }
 }
 
-fn a_panic_goes_on_and_leaves_the_connection_usable<D: Driver>() {
+fn a_panic_in_op_reaches_the_caller_and_leaves_the_connection_usable<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
         let mut driver = D::connect(&world.config).unwrap();
@@ -212,7 +213,7 @@ fn a_panic_goes_on_and_leaves_the_connection_usable<D: Driver>() {
 }
 
 /// CockroachDB has no deferred constraints.
-fn a_constraint_that_fails_at_commit_is_a_clear_rejection<D: Driver>() {
+fn a_constraint_that_fails_at_commit_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         let world = World::on(cluster);
         world.execute(
@@ -286,7 +287,7 @@ fn an_answer_to_the_commit_that_proves_nothing_is_ambiguous<D: Driver>() {
     }
 }
 
-fn an_answer_to_the_commit_that_proves_a_rollback_is_a_rejection<D: Driver>() {
+fn an_answer_to_the_commit_that_proves_a_rollback_is_reported_as_not_committed<D: Driver>() {
     let answers = ["22012", "23505", "23514", "40002", "44000", "P0001"];
     // Diesel passes on the SQLSTATEs of constraints only.
     let known = |sqlstate: &&str| D::NAME != "diesel" || sqlstate.starts_with("23");
@@ -304,7 +305,7 @@ fn an_answer_to_the_commit_that_proves_a_rollback_is_a_rejection<D: Driver>() {
     }
 }
 
-/// What `op` does after it has ended the transaction.
+/// The behaviour of `op` after it has ended the transaction.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     Return,

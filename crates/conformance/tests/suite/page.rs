@@ -1,14 +1,14 @@
-//! The pages, taken apart.
+//! Reads the documents and splits them into blocks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The root of this repository.
+/// Returns the root of this repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A file of this repository.
+/// Reads a file of this repository.
 pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -20,7 +20,7 @@ pub struct Block<'a> {
     pub before: &'a str,
 }
 
-/// All blocks of a page, in their order.
+/// Returns all blocks of a page, in their order.
 pub fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut parts = page.split("```");
     let mut before = parts.next().unwrap();

@@ -9,13 +9,13 @@ const DRIVERS: [(&str, &str); 4] = [
     ("sea-orm", "DbErr"),
 ];
 
-/// Only the driver whose `run_transaction` takes a pool has this.
+/// The variant that only tokio-postgres has: its `run_transaction` takes a pool.
 const NO_CONNECTION: &str = "    /// The pool has no connection; `op` did not run.
     #[error(\"there is no connection\")]
     NoConnection(#[source] Box<dyn Error + Send + Sync>),
 ";
 
-/// The part of the file from the first text to the second one, without layout.
+/// Returns the part of transaction.rs from the first text to the second one, without white space.
 fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
     let text = read(&format!("examples/{driver}/src/transaction.rs"));
     let (_, rest) = text.split_once(from).expect(from);
@@ -39,10 +39,13 @@ fn assert_equal(from: &str, to: &str) {
 
 #[test]
 fn the_retry_loop_is_the_same_for_all_drivers() {
-    assert_equal("Ok(value) => match", "/// Up to 50 pauses");
+    assert_equal("Ok(value) => match", "/// Returns 50 random pauses");
 }
 
 #[test]
 fn pauses_errors_and_sqlstates_are_the_same_for_all_drivers() {
-    assert_equal("/// Up to 50 pauses", "/// Returns SQLSTATE and message");
+    assert_equal(
+        "/// Returns 50 random pauses",
+        "/// Returns SQLSTATE and message",
+    );
 }

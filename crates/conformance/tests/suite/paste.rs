@@ -1,4 +1,4 @@
-//! What a driver's page tells a reader to put into a fresh project is put into one, built and run.
+//! Copies the listings of a page into a new project, as a reader does, and builds and runs it.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn cargo(directory: &Path, arguments: &[&str]) {
     );
 }
 
-/// A project in a directory of its own, with the page's lines in Cargo.toml.
+/// Creates a project in a new directory, with the page's lines in Cargo.toml.
 fn project(name: &str, dependencies: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir_all(directory.path().join("src/bin")).unwrap();
@@ -90,12 +90,12 @@ fn page_works(driver: &str) {
 }
 
 #[test]
-fn what_the_postgres_page_says_can_be_pasted() {
+fn the_listings_of_the_postgres_page_run_in_a_new_project() {
     page_works("postgres");
 }
 
 #[test]
-fn what_the_readme_says_about_own_tests_can_be_pasted() {
+fn the_test_in_the_readme_passes_in_a_new_project() {
     let (page, readme) = (read("examples/postgres/README.md"), read("README.md"));
     let toml = |page| {
         let mut blocks = blocks(page).into_iter();
@@ -113,16 +113,16 @@ fn what_the_readme_says_about_own_tests_can_be_pasted() {
 }
 
 #[test]
-fn what_the_tokio_postgres_page_says_can_be_pasted() {
+fn the_listings_of_the_tokio_postgres_page_run_in_a_new_project() {
     page_works("tokio-postgres");
 }
 
 #[test]
-fn what_the_diesel_page_says_can_be_pasted() {
+fn the_listings_of_the_diesel_page_run_in_a_new_project() {
     page_works("diesel");
 }
 
 #[test]
-fn what_the_sea_orm_page_says_can_be_pasted() {
+fn the_listings_of_the_sea_orm_page_run_in_a_new_project() {
     page_works("sea-orm");
 }

@@ -15,19 +15,19 @@ for_each_driver!(
     any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction,
     a_retry_error_is_found_in_the_callers_own_errors,
     a_retry_error_is_found_in_transparent_errors,
-    a_retry_begins_anew_where_the_savepoint_is_out_of_reach,
+    a_retry_begins_a_new_transaction_if_the_savepoint_is_gone,
     retries_end_at_their_limit_with_the_count_and_the_last_error,
     pauses_grow_to_their_limit_and_are_jittered,
-    retries_that_cockroachdb_injects_are_survived,
+    retry_errors_that_cockroachdb_injects_are_retried,
 );
 
-/// This many short pauses.
+/// Returns this number of short pauses.
 fn fast(retries: usize) -> Vec<Duration> {
     vec![Duration::from_millis(1); retries]
 }
 
-/// Functions that ask for a retry on the first calls, as `crdb_internal.force_retry` does on CockroachDB.
-/// A sequence counts the calls: it is not rolled back.
+/// Creates the function `fail_first(n, code, message)`, which fails in its first `n` calls, like
+/// CockroachDB's `crdb_internal.force_retry`. A sequence counts the calls: it is not rolled back.
 fn create_force_retry(world: &World) {
     world.execute("CREATE SEQUENCE calls");
     world.execute(
@@ -40,7 +40,8 @@ fn create_force_retry(world: &World) {
     );
 }
 
-/// Two transactions read both accounts and then each takes from its own what only one of them may take.
+/// Two transactions read the sum of both accounts. Then each withdraws from one account, though
+/// only one of them may.
 fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
@@ -177,7 +178,7 @@ struct Transparent(AnyError);
 struct TwiceTransparent(#[from] Transparent);
 
 fn a_retry_error_is_found_in_the_callers_own_errors<D: Driver>() {
-    found_in::<D, _>(|error| {
+    assert_retried::<D, _>(|error| {
         error
             .map_err(OpError::Database)
             .map_err(Inner)
@@ -186,11 +187,11 @@ fn a_retry_error_is_found_in_the_callers_own_errors<D: Driver>() {
 }
 
 fn a_retry_error_is_found_in_transparent_errors<D: Driver>() {
-    found_in::<D, _>(|error| error.map_err(Transparent));
-    found_in::<D, _>(|error| error.map_err(Transparent).map_err(TwiceTransparent));
+    assert_retried::<D, _>(|error| error.map_err(Transparent));
+    assert_retried::<D, _>(|error| error.map_err(Transparent).map_err(TwiceTransparent));
 }
 
-fn found_in<D: Driver, E: Error + Send + Sync + 'static>(
+fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
     wrap: impl Fn(Result<(), AnyError>) -> Result<(), E>,
 ) {
     for cluster in readable_clusters() {
@@ -216,7 +217,7 @@ fn found_in<D: Driver, E: Error + Send + Sync + 'static>(
 }
 
 /// The commit fails and ends the transaction, so there is no savepoint to go back to.
-fn a_retry_begins_anew_where_the_savepoint_is_out_of_reach<D: Driver>() {
+fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
     for cluster in readable_clusters() {
         for message in ["restart transaction: forced", "could not serialize access"] {
             let world = World::on(cluster);
@@ -303,8 +304,9 @@ fn pauses_grow_to_their_limit_and_are_jittered<D: Driver>() {
     assert!(samples.iter().flatten().all(|pause| *pause <= limit));
 }
 
-/// CockroachDB fails each statement until the transaction was restarted three times. `SET` is exempt.
-fn retries_that_cockroachdb_injects_are_survived<D: Driver>() {
+/// With this setting CockroachDB fails each statement except SET until the transaction has been
+/// restarted three times.
+fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
     let inject = "SET inject_retry_errors_enabled = 'true'";
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
         let world = World::on(cluster);

@@ -1,15 +1,15 @@
-//! What a transfer costs in network round trips, counted on the wire.
+//! The network round trips of a transfer, counted by the relay.
 
 use crate::world::{OpError, World, clusters, create_raise, for_each_driver};
 use crdb_conformance::Driver;
 use crdb_local_cluster::Kind;
 
 for_each_driver!(
-    a_transfer_costs_what_the_documentation_says,
-    a_retry_in_a_new_transaction_costs_what_the_documentation_says
+    a_transfer_takes_the_round_trips_that_the_documentation_says,
+    a_retry_in_a_new_transaction_takes_few_round_trips
 );
 
-fn a_transfer_costs_what_the_documentation_says<D: Driver>() {
+fn a_transfer_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
     let steady = match D::NAME {
         "tokio-postgres" => 4,
         "postgres" | "diesel" => 5,
@@ -24,7 +24,7 @@ fn a_transfer_costs_what_the_documentation_says<D: Driver>() {
             let before = world.relay.round_trips();
             let (from, to) = if transfer % 2 == 0 { (1, 2) } else { (2, 1) };
             driver.transfer(from, to, 1).unwrap();
-            // A pool takes its connection back, with a ping, when the transaction is over already.
+            // SeaORM's pool pings the connection after `run_transaction` has returned.
             std::thread::sleep(std::time::Duration::from_millis(100));
             costs.push(world.relay.round_trips() - before);
         }
@@ -34,7 +34,7 @@ fn a_transfer_costs_what_the_documentation_says<D: Driver>() {
 }
 
 /// `op` fails in its first statement and is run once more.
-fn a_retry_in_a_new_transaction_costs_what_the_documentation_says<D: Driver>() {
+fn a_retry_in_a_new_transaction_takes_few_round_trips<D: Driver>() {
     let most = match D::NAME {
         "postgres" | "tokio-postgres" | "diesel" => 8,
         "sea-orm" => 11,

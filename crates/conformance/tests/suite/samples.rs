@@ -1,4 +1,4 @@
-//! The eight samples, run as a user runs them: what they print when all is well, and when it is not.
+//! Runs the eight samples as a user does: what they print on success and on failure.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ const SAMPLES: [&str; 8] = [
     "sea-orm-transfer",
 ];
 
-/// What a sample prints when all is well.
+/// Returns what a sample prints on success.
 fn lines_of(sample: &str) -> &'static str {
     match sample {
         "postgres-basic" | "tokio-postgres-basic" => {
@@ -37,13 +37,14 @@ static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
     Mutex::new(Kind::available().unwrap().into_iter().map(start).collect())
 });
 
-/// For one test at a time: on PostgreSQL two CREATE TABLE IF NOT EXISTS at once get into each other's way.
+/// Returns the servers, to one test at a time: on PostgreSQL, two concurrent CREATE TABLE IF NOT
+/// EXISTS can fail.
 fn clusters() -> MutexGuard<'static, Vec<Cluster>> {
     CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
-fn each_sample_prints_its_lines_again_and_again_in_any_order() {
+fn each_sample_prints_the_same_lines_in_every_run_and_any_order() {
     let directory = tempfile::tempdir().unwrap();
     for cluster in clusters().iter() {
         let forwards = SAMPLES.iter();

@@ -1,4 +1,4 @@
-//! Servers that are silent, slow, busy or at the second address, and what must not reach them.
+//! Servers that are silent, slow, busy or at the second address; settings that must not be used.
 
 use std::error::Error;
 use std::fs;
@@ -18,11 +18,11 @@ use crdb_local_cluster::{Authority, Kind as ServerKind, Relay};
 for_each_driver!(
     a_wrong_authority_at_the_second_address_is_a_certificate_problem,
     the_next_host_is_tried_after_a_silent_one,
-    a_server_that_sends_a_byte_a_second_does_not_hold_the_program,
-    a_limit_below_a_second_is_not_for_ever,
-    without_a_limit_a_silent_server_is_waited_for,
+    connect_timeout_also_ends_a_connection_that_receives_a_byte_a_second,
+    a_connect_timeout_below_a_second_is_a_limit_too,
+    without_connect_timeout_connecting_waits_for_a_silent_server,
     a_busy_server_is_reported_at_once,
-    a_missing_database_is_told_by_its_sqlstate,
+    a_missing_database_is_recognised_by_its_sqlstate,
 );
 
 /// A server that accepts connections and does not answer.
@@ -35,8 +35,8 @@ fn config(port: u16) -> Config {
     Config::from_url(&url).unwrap()
 }
 
-/// Connects, and returns the error and the time it took.
-fn fails<D: Driver>(config: &Config) -> (ConnectError, Duration) {
+/// Fails to connect. Returns the error and the time until then.
+fn connect_error<D: Driver>(config: &Config) -> (ConnectError, Duration) {
     let start = Instant::now();
     let Err(error) = D::connect(config) else {
         panic!("{} connects", D::NAME);
@@ -65,7 +65,7 @@ fn a_wrong_authority_at_the_second_address_is_a_certificate_problem<D: Driver>()
         config.hosts[0].port = relay.port();
         drop(D::connect(&config).unwrap());
         config.sslrootcert = Some(RootCert::File(wrong.clone()));
-        let (error, _) = fails::<D>(&config);
+        let (error, _) = connect_error::<D>(&config);
         assert_eq!(error.kind(), Kind::UnknownAuthority, "{error}");
         assert!(error.source().is_some(), "the driver's error");
         assert!(!error.to_string().contains("nothing listens"), "{error}");
@@ -85,7 +85,7 @@ fn the_next_host_is_tried_after_a_silent_one<D: Driver>() {
     }
 }
 
-fn a_server_that_sends_a_byte_a_second_does_not_hold_the_program<D: Driver>() {
+fn connect_timeout_also_ends_a_connection_that_receives_a_byte_a_second<D: Driver>() {
     let listener = silent();
     let mut config = config(listener.local_addr().unwrap().port());
     thread::spawn(move || {
@@ -106,23 +106,23 @@ fn a_server_that_sends_a_byte_a_second_does_not_hold_the_program<D: Driver>() {
     });
     config.sslmode = SslMode::Require;
     config.connect_timeout = Some(Duration::from_secs(2));
-    let (error, time) = fails::<D>(&config);
+    let (error, time) = connect_error::<D>(&config);
     assert_eq!(error.kind(), Kind::NoAnswer, "{error}");
     assert!(time < Duration::from_secs(5), "{time:?}");
 }
 
-fn a_limit_below_a_second_is_not_for_ever<D: Driver>() {
+fn a_connect_timeout_below_a_second_is_a_limit_too<D: Driver>() {
     let silent = silent();
     let mut config = config(silent.local_addr().unwrap().port());
     config.connect_timeout = Some(Duration::from_millis(300));
-    let (error, time) = fails::<D>(&config);
+    let (error, time) = connect_error::<D>(&config);
     assert_eq!(error.kind(), Kind::NoAnswer, "{error}");
     assert!(error.source().is_some());
     assert!(time < Duration::from_secs(2), "{time:?}");
 }
 
 /// sqlx's own limit for its pool is 30 seconds.
-fn without_a_limit_a_silent_server_is_waited_for<D: Driver>() {
+fn without_connect_timeout_connecting_waits_for_a_silent_server<D: Driver>() {
     let silent = silent();
     let mut config = config(silent.local_addr().unwrap().port());
     config.connect_timeout = None;
@@ -140,7 +140,7 @@ fn a_busy_server_is_reported_at_once<D: Driver>() {
         let role = format!("CREATE ROLE \"{user}\" LOGIN PASSWORD 'S3cret' CONNECTION LIMIT 0");
         cluster.execute(&role).unwrap();
         let config = Config::from_url(&cluster.url_with(&user, "S3cret")).unwrap();
-        let (error, time) = fails::<D>(&config);
+        let (error, time) = connect_error::<D>(&config);
         assert_eq!(error.kind(), Kind::Busy, "{error}");
         assert!(
             error.to_string().contains("too many connections for role"),
@@ -150,11 +150,11 @@ fn a_busy_server_is_reported_at_once<D: Driver>() {
     }
 }
 
-fn a_missing_database_is_told_by_its_sqlstate<D: Driver>() {
+fn a_missing_database_is_recognised_by_its_sqlstate<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == ServerKind::Postgres) {
         let mut config = Config::from_url(&cluster.url()).unwrap();
         config.dbname = "alerts2".to_owned();
-        let (error, _) = fails::<D>(&config);
+        let (error, _) = connect_error::<D>(&config);
         assert_eq!(error.kind(), Kind::NoDatabase, "{error}");
         assert!(error.source().is_some());
     }
@@ -184,7 +184,7 @@ fn no_password_file_is_read() {
 }
 
 #[test]
-fn a_host_of_the_process_wins_over_a_url_in_the_dotenv_of_a_parent_directory() {
+fn pghost_in_the_environment_wins_over_a_database_url_in_dotenv() {
     let parent = tempfile::tempdir().unwrap();
     fs::write(
         parent.path().join(".env"),

@@ -1,4 +1,5 @@
-//! Settings that cannot be used get the same message from every driver. `crdb-connection` tests the messages.
+//! Every driver reports settings that cannot be used with the same message. The tests of
+//! `crdb-connection` check the messages.
 
 use crdb_conformance::sample::assert_url_refused;
 

@@ -1,4 +1,4 @@
-//! A database of its own for each test, with a relay in front of the server.
+//! What most tests need: a database with accounts, a relay, and helpers to read and to assert.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,13 +7,13 @@ use crdb_conformance::{AnyError, Driver, TransactionError};
 use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
-/// A server with a fresh database in which the accounts 1 and 2 hold 100 each and `ledger` is empty.
+/// A new database on a server: the accounts 1 and 2 hold 100 each, and `ledger` is empty.
 pub struct World<'a> {
     pub cluster: &'a Cluster,
     pub relay: Relay,
-    /// Straight to the server.
+    /// Connects to the server directly.
     pub config: Config,
-    /// Through the relay.
+    /// Connects to the server through the relay.
     pub relayed: Config,
     pub database: String,
 }
@@ -61,7 +61,7 @@ impl<'a> World<'a> {
             .unwrap()
     }
 
-    /// Reads the column `value`, by a connection of its own.
+    /// Reads the column `value` on a new connection.
     pub fn read<D: Driver>(&self, sql: &str) -> Vec<i64> {
         read(&mut D::connect(&self.config).unwrap(), sql)
     }
@@ -78,7 +78,7 @@ pub fn read<D: Driver>(driver: &mut D, sql: &str) -> Vec<i64> {
     values
 }
 
-/// The last word on a connection: it does a plain transfer without trouble.
+/// Asserts that the connection can make a transfer.
 pub fn assert_usable<D: Driver>(driver: &mut D) {
     let balances = "SELECT balance AS value FROM accounts WHERE id IN (1, 2) ORDER BY id";
     let before = read(driver, balances);
@@ -96,16 +96,16 @@ pub fn create_raise(world: &World) {
     );
 }
 
-/// What a caller's transaction may fail with.
+/// The error of an `op` in the tests.
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {
-    #[error("the database did not do it")]
+    #[error("the statement failed")]
     Database(#[source] AnyError),
-    #[error("the caller's own reason")]
+    #[error("the caller's own error")]
     Own,
 }
 
-/// The caller's own error, unchanged and typed.
+/// Returns the error that `op` returned. Panics if the transaction failed in another way.
 pub fn operation(failed: TransactionError) -> OpError {
     match failed {
         TransactionError::Operation(error) => {
@@ -115,7 +115,7 @@ pub fn operation(failed: TransactionError) -> OpError {
     }
 }
 
-/// The servers to test on: PostgreSQL, and CockroachDB where there is a binary.
+/// Returns the servers to test on: PostgreSQL, and CockroachDB if there is a binary.
 pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
     static CLUSTERS: LazyLock<Vec<Cluster>> = LazyLock::new(|| {
         let start = |kind| Cluster::start_as(kind).unwrap();
@@ -124,14 +124,15 @@ pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
     CLUSTERS.iter()
 }
 
-/// A server without TLS, so that the relay can read what passes, and with functions of its own.
+/// Returns a PostgreSQL server without TLS: the relay can record what clients send, and a test can
+/// create functions in PL/pgSQL.
 pub fn readable_clusters() -> impl Iterator<Item = &'static Cluster> {
     static CLUSTER: LazyLock<Cluster> =
         LazyLock::new(|| Cluster::start_with_fault(Fault::NoTls).unwrap());
     std::iter::once(&*CLUSTER)
 }
 
-/// Makes one test for each driver of each generic function.
+/// Declares one test for each driver and each of these generic functions.
 macro_rules! for_each_driver {
     ($($test:ident),+ $(,)?) => {
         mod postgres {
