@@ -5,7 +5,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -13,15 +12,12 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use crate::advice;
+use crate::advice::{advice, reason};
 use crate::certificate;
 use crate::config::{Config, Host};
 use crate::error::ConfigError;
 use crate::failure::{AttemptError, Kind};
 use crate::tls::Tls;
-
-/// The time limit for each look at a server after a failed attempt.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What a driver needs for one attempt to connect.
 #[derive(Clone)]
@@ -32,57 +28,53 @@ pub struct Server {
     pub host: Host,
     /// How to encrypt; `None` for a connection without encryption.
     pub tls: Option<Arc<Tls>>,
+    /// What is left of `connect_timeout`; about [`Duration::MAX`] if there is no limit.
+    pub time_limit: Duration,
     addresses: Vec<SocketAddr>,
-    deadline: Option<Instant>,
 }
 
 impl Server {
-    /// Returns the one address of the host to connect to, libpq's `hostaddr`. `None` for an IPv6 address
-    /// with a zone, which only the host name can express.
+    /// Returns the one address of the host to connect to, libpq's `hostaddr`. `None` for an IPv6
+    /// address with a zone, which only the host name can express.
     pub fn hostaddr(&self) -> Option<IpAddr> {
         match self.addresses.first()? {
             SocketAddr::V6(address) if address.scope_id() != 0 => None,
             address => Some(address.ip()),
         }
     }
-
-    /// Returns what is left of the time limit; [`Duration::MAX`] if there is none.
-    pub fn time_limit(&self) -> Duration {
-        self.deadline.map_or(Duration::MAX, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        })
-    }
 }
 
 impl Config {
-    /// Connects with a blocking driver: calls `connect` for each address of each host, until one call
-    /// returns a connection.
+    /// Connects with a blocking driver: calls `connect` for each address of each host, until one
+    /// call returns a connection.
     ///
-    /// The order is libpq's: the hosts as listed and the addresses as the operating system returns them,
-    /// or both at random with `load_balance_hosts=random`. Each address has a `connect_timeout` of its own,
-    /// and the first of a host includes the name resolution. The search ends when a server refuses the
-    /// password or the certificate.
+    /// The order is libpq's: the hosts as listed and the addresses as the operating system returns
+    /// them, or both at random with `load_balance_hosts=random`. Each address has a
+    /// `connect_timeout` of its own, and the first of a host includes the name resolution. The
+    /// search ends when a server refuses the password or the certificate.
     ///
-    /// Each call runs on a thread of its own, so that the limit also holds for a server that accepts the
-    /// connection and then does not answer. After the limit the thread is left behind, and its connection
-    /// is dropped.
+    /// Each call runs on a thread of its own, so that the limit also holds for a server that accepts
+    /// the connection and then does not answer. After the limit the thread is left behind, and its
+    /// connection is dropped.
     ///
     /// # Errors
     ///
-    /// Returns an error if a certificate file cannot be used, or if no server accepts the connection.
+    /// Returns an error if a certificate file cannot be used, or if no server accepts the
+    /// connection.
     pub fn connect_with<T, F>(&self, connect: F) -> Result<T, ConnectError>
     where
         T: Send + 'static,
         F: Fn(Server) -> Result<T, AttemptError> + Send + Sync + 'static,
     {
         let connect = Arc::new(connect);
-        let mut search = Search::new(self, Scope::Address)?;
+        let mut search = Search::new(self, 1)?;
         while let Some(server) = search.next_server() {
             let (connect, attempt) = (Arc::clone(&connect), server.clone());
-            match run_within(server.time_limit(), move || connect(attempt)) {
-                Some(Ok(connection)) => return Ok(connection),
-                Some(Err(error)) => search.failed(&server, error),
-                None => search.failed(&server, io::Error::from(io::ErrorKind::TimedOut).into()),
+            let timed_out = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
+            match run_within(server.time_limit, move || connect(attempt)).unwrap_or_else(timed_out)
+            {
+                Ok(connection) => return Ok(connection),
+                Err(error) => search.failed(&server, error),
             }
         }
         Err(search.into_error())
@@ -91,64 +83,41 @@ impl Config {
     /// Connects with an asynchronous driver: as [`Config::connect_with`], on any runtime.
     ///
     /// `connect` must end each attempt after [`Server::time_limit`], with an [`io::Error`] of kind
-    /// `TimedOut`: `tokio::time::timeout(server.time_limit(), …).await` and [`io::Error::from`] do this. The
-    /// future is `Send` if `connect` and its future are. Name resolution does not block the caller's thread.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a certificate file cannot be used, or if no server accepts the connection.
-    pub async fn connect_with_async<T, F, A>(&self, connect: F) -> Result<T, ConnectError>
-    where
-        F: Fn(Server) -> A,
-        A: Future<Output = Result<T, AttemptError>>,
-    {
-        Search::new(self, Scope::Address)?.run(connect).await
+    /// `TimedOut`: `tokio::time::timeout(server.time_limit, …).await` and [`io::Error::from`] do
+    /// this. The future is `Send` if `connect` and its future are, and never blocks its thread.
+    pub async fn connect_with_async<T>(
+        &self,
+        connect: impl AsyncFn(Server) -> Result<T, AttemptError>,
+    ) -> Result<T, ConnectError> {
+        Search::new(self, 1)?.run(connect).await
     }
 
     /// Connects with an asynchronous driver that resolves host names itself: as
     /// [`Config::connect_with_async`], with one call for each host. The time limit of a call is
     /// `connect_timeout` times the number of the host's addresses.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a certificate file cannot be used, or if no server accepts the connection.
-    pub async fn connect_by_name_async<T, F, A>(&self, connect: F) -> Result<T, ConnectError>
-    where
-        F: Fn(Server) -> A,
-        A: Future<Output = Result<T, AttemptError>>,
-    {
-        Search::new(self, Scope::Host)?.run(connect).await
+    pub async fn connect_by_name_async<T>(
+        &self,
+        connect: impl AsyncFn(Server) -> Result<T, AttemptError>,
+    ) -> Result<T, ConnectError> {
+        Search::new(self, usize::MAX)?.run(connect).await
     }
-}
-
-/// What one attempt covers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Address,
-    Host,
 }
 
 struct Search {
     config: Arc<Config>,
     tls: Option<Arc<Tls>>,
-    scope: Scope,
+    addresses_per_attempt: usize,
+    /// The hosts whose names are not resolved yet.
     hosts: VecDeque<Host>,
-    /// The current host, what is left of its addresses (one group for each attempt), and when its name
-    /// resolution began, until the first attempt.
-    groups: VecDeque<(Host, Vec<SocketAddr>)>,
-    resolving_since: Option<Instant>,
-    failures: Vec<Failure>,
-}
-
-struct Failure {
-    host: Host,
-    kind: Kind,
-    detail: String,
-    source: Box<dyn Error + Send + Sync>,
+    /// What is left to try of the current host.
+    servers: VecDeque<Server>,
+    /// The host and the reason of each failure, and the last one's kind and error.
+    failures: Vec<(Host, String)>,
+    last: Option<(Kind, Box<dyn Error + Send + Sync>)>,
 }
 
 impl Search {
-    fn new(config: &Config, scope: Scope) -> Result<Search, ConfigError> {
+    fn new(config: &Config, addresses_per_attempt: usize) -> Result<Search, ConfigError> {
         let mut hosts = config.hosts.clone();
         if config.load_balance_hosts {
             fastrand::shuffle(&mut hosts);
@@ -156,153 +125,132 @@ impl Search {
         Ok(Search {
             config: Arc::new(config.clone()),
             tls: Tls::resolve(config)?.map(Arc::new),
-            scope,
+            addresses_per_attempt,
             hosts: hosts.into(),
-            groups: VecDeque::new(),
-            resolving_since: None,
+            servers: VecDeque::new(),
             failures: Vec::new(),
+            last: None,
         })
     }
 
     /// Runs the search without blocking the caller's thread.
-    async fn run<T, F, A>(mut self, connect: F) -> Result<T, ConnectError>
-    where
-        F: Fn(Server) -> A,
-        A: Future<Output = Result<T, AttemptError>>,
-    {
+    async fn run<T>(
+        mut self,
+        connect: impl AsyncFn(Server) -> Result<T, AttemptError>,
+    ) -> Result<T, ConnectError> {
+        let mut failed = None;
         loop {
+            let work = move || {
+                if let Some((server, error)) = failed {
+                    self.failed(&server, error);
+                }
+                (self.next_server(), self)
+            };
             let next;
-            (next, self) = on_thread(move || (self.next_server(), self)).await;
+            (next, self) = on_thread(work).await;
             let Some(server) = next else {
                 return Err(self.into_error());
             };
             match connect(server.clone()).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) => {
-                    self = on_thread(move || {
-                        self.failed(&server, error);
-                        self
-                    })
-                    .await;
-                }
+                Err(error) => failed = Some((server, error)),
             }
         }
     }
 
     /// Returns the next server to try. Resolves the next host's name if necessary.
     fn next_server(&mut self) -> Option<Server> {
-        loop {
-            if let Some((host, addresses)) = self.groups.pop_front() {
-                let start = self.resolving_since.take().unwrap_or_else(Instant::now);
-                let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-                let limit = self
-                    .config
-                    .connect_timeout
-                    .map(|limit| limit.saturating_mul(count));
-                return Some(Server {
-                    config: Arc::clone(&self.config),
-                    host,
-                    tls: self.tls.clone(),
-                    addresses,
-                    deadline: limit.and_then(|limit| start.checked_add(limit)),
-                });
-            }
+        while self.servers.is_empty() {
             let host = self.hosts.pop_front()?;
-            self.resolving_since = Some(Instant::now());
-            match resolve(&host, self.config.connect_timeout.unwrap_or(Duration::MAX)) {
-                Ok(mut addresses) => {
-                    if self.config.load_balance_hosts {
-                        fastrand::shuffle(&mut addresses);
-                    }
-                    let size = match self.scope {
-                        Scope::Address => 1,
-                        Scope::Host => addresses.len().max(1),
-                    };
-                    let groups = addresses.chunks(size);
-                    self.groups = groups.map(|group| (host.clone(), group.to_vec())).collect();
-                }
-                Err(error) => self.failures.push(Failure {
-                    host,
-                    kind: Kind::HostNotFound,
-                    detail: String::new(),
-                    source: error.into(),
-                }),
+            let limit = self.config.connect_timeout.unwrap_or(Duration::MAX);
+            let start = Instant::now();
+            match resolve(host.clone(), limit) {
+                Ok(addresses) => self.add_servers(&host, addresses, limit),
+                Err(error) => self.record(host, Kind::HostNotFound, "", error.into()),
             }
+            if let Some(first) = self.servers.front_mut() {
+                first.time_limit = first.time_limit.saturating_sub(start.elapsed());
+            }
+        }
+        self.servers.pop_front()
+    }
+
+    fn add_servers(&mut self, host: &Host, mut addresses: Vec<SocketAddr>, limit: Duration) {
+        if self.config.load_balance_hosts {
+            fastrand::shuffle(&mut addresses);
+        }
+        for addresses in addresses.chunks(self.addresses_per_attempt) {
+            let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+            self.servers.push_back(Server {
+                config: Arc::clone(&self.config),
+                host: host.clone(),
+                tls: self.tls.clone(),
+                time_limit: limit.saturating_mul(count),
+                addresses: addresses.to_vec(),
+            });
         }
     }
 
     /// Records why an attempt failed. Looks at the server if the error does not say it exactly.
     fn failed(&mut self, server: &Server, error: AttemptError) {
         let (mut kind, mut detail) = error.classify();
-        let addresses = server.addresses.clone();
-        if kind == Kind::TimedOut {
-            let look = move || certificate::connect_tcp(&addresses, LOOK).is_some();
-            if run_within(LOOK, look) == Some(true) {
-                kind = Kind::NoAnswer;
-            }
-        } else if kind.is_about_certificate()
-            && let Some(tls) = server.tls.clone()
-        {
-            if kind == Kind::OtherName {
-                detail.clear();
-            }
-            let (name, verify_name) = (server.host.name.clone(), kind == Kind::OtherName);
-            let look = move || {
-                let stream = certificate::connect_tcp(&addresses, LOOK)?;
-                certificate::verdict(stream, &name, &tls, verify_name)
-            };
-            if let Some(Some(exact)) = run_within(2 * LOOK, look) {
-                (kind, detail) = exact;
-            }
-        } else if kind == Kind::Password && self.config.password.is_none() {
+        let Server {
+            host,
+            tls,
+            addresses,
+            ..
+        } = server.clone();
+        let look = move || certificate::look(kind, &addresses, &host.name, tls.as_deref());
+        if let Some(Some(exact)) = run_within(LOOK, look) {
+            (kind, detail) = exact;
+        }
+        if kind == Kind::Password && self.config.password.is_none() {
             // sqlx sends an empty password if there is none.
             kind = Kind::NoPassword;
         }
         if kind.ends_search() {
             self.hosts.clear();
-            self.groups.clear();
+            self.servers.clear();
             // An earlier address of the same host is not the reason any more.
-            self.failures.retain(|failure| failure.host != server.host);
+            self.failures.retain(|(host, _)| *host != server.host);
         }
-        let (host, source) = (server.host.clone(), error.source);
-        self.failures.push(Failure {
-            host,
-            kind,
-            detail,
-            source,
-        });
+        self.record(server.host.clone(), kind, &detail, error.source);
     }
 
-    fn into_error(mut self) -> ConnectError {
-        let config = &self.config;
-        let mut lines: Vec<String> = Vec::new();
-        for Failure {
-            host, kind, detail, ..
-        } in &self.failures
-        {
-            let line = format!("{host}: {}", advice::reason(*kind, detail, config));
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
+    fn record(
+        &mut self,
+        host: Host,
+        kind: Kind,
+        detail: &str,
+        source: Box<dyn Error + Send + Sync>,
+    ) {
+        let failure = (host, reason(kind, detail, &self.config));
+        if !self.failures.contains(&failure) {
+            self.failures.push(failure);
         }
-        let mut message = match lines.as_slice() {
+        self.last = Some((kind, source));
+    }
+
+    fn into_error(self) -> ConnectError {
+        let Some((kind, source)) = self.last else {
+            return ConfigError::new("there is no host to connect to").into();
+        };
+        if kind == Kind::Settings {
+            return ConfigError::new(source.to_string()).into();
+        }
+        let failures = self.failures.iter();
+        let lines: Vec<String> = failures
+            .map(|(host, reason)| format!("{host}: {reason}"))
+            .collect();
+        let tried = match lines.as_slice() {
             [only] => format!("could not connect to {only}"),
             several => format!("could not connect\n  {}", several.join("\n  ")),
         };
-        let Some(last) = self.failures.pop() else {
-            let error = ConfigError::Driver("there is no host to connect to".to_owned());
-            return error.into();
-        };
-        let advice = advice::advice(last.kind, config);
-        if !advice.is_empty() {
-            message = format!("{message}\n{advice}");
-        }
-        if last.kind == Kind::Settings {
-            message = last.detail;
-        }
-        let source = (last.kind != Kind::Settings).then_some(last.source);
+        let message = format!("{tried}\n{}", advice(kind, &self.config));
+        let message = message.trim_end().to_owned();
+        let source = Some(source);
         ConnectError {
-            kind: last.kind,
+            kind,
             message,
             source,
         }
@@ -311,8 +259,10 @@ impl Search {
 
 /// Why no server accepted the connection.
 ///
-/// The message says what was tried, what went wrong and what to do; it does not contain the password.
-/// `Debug` is `Display`. The source is the driver's error.
+/// The message says what was tried, what went wrong and what to do; it does not contain the
+/// password. `Debug` is `Display`. The source is the driver's error.
+#[derive(thiserror::Error)]
+#[error("{message}")]
 pub struct ConnectError {
     kind: Kind,
     message: String,
@@ -328,17 +278,13 @@ impl ConnectError {
 
 impl From<ConfigError> for ConnectError {
     fn from(error: ConfigError) -> ConnectError {
+        let message = error.to_string();
+        let (kind, source) = (Kind::Settings, None);
         ConnectError {
-            kind: Kind::Settings,
-            message: error.to_string(),
-            source: None,
+            kind,
+            message,
+            source,
         }
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
     }
 }
 
@@ -348,15 +294,11 @@ impl fmt::Debug for ConnectError {
     }
 }
 
-impl Error for ConnectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|error| error as _)
-    }
-}
+/// The time limit for the look at a server after a failed attempt.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Resolves a host name. The operating system's function has no time limit, so it runs on a thread.
-fn resolve(host: &Host, limit: Duration) -> io::Result<Vec<SocketAddr>> {
-    let host = host.clone();
+fn resolve(host: Host, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     let resolve = move || {
         (host.name.as_str(), host.port)
             .to_socket_addrs()
@@ -365,38 +307,23 @@ fn resolve(host: &Host, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     run_within(limit, resolve).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Runs `work` on a thread and returns its result, or `None` if it takes longer than `limit`. After the
-/// limit the thread is left behind and its result is dropped.
+/// Runs `work` on a thread and returns its result, or `None` if it takes longer than `limit`. After
+/// the limit the thread is left behind and its result is dropped.
 fn run_within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let _ = sender.send(work());
-    });
+    thread::spawn(move || sender.send(work()));
     match receiver.recv_timeout(limit) {
-        Ok(result) => Some(result),
         Err(RecvTimeoutError::Timeout) => None,
-        Err(RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => resume_unwind(panic),
-            Ok(()) => None,
-        },
+        received => Some(received.expect("the attempt does not panic")),
     }
 }
 
 /// Runs blocking `work` on a thread and waits for it asynchronously, on any runtime.
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = oneshot::channel();
-    let thread = thread::spawn(move || {
-        let _ = sender.send(work());
-    });
-    match receiver.await {
-        Ok(result) => result,
-        // The sender is dropped without a result if `work` panics.
-        Err(_) => match thread.join() {
-            Err(panic) => resume_unwind(panic),
-            Ok(()) => unreachable!("the thread sends a result or panics"),
-        },
-    }
+    thread::spawn(move || sender.send(work()));
+    receiver.await.expect("the search does not panic")
 }

@@ -10,41 +10,33 @@ use openssl::x509::X509;
 
 use crate::error::ConfigError;
 
-const ROOT: &str = "the root certificate";
-const CERTIFICATE: &str = "the client certificate";
-const KEY: &str = "the client certificate's key";
-
 /// Reads the certificates of `sslrootcert`.
 pub(crate) fn read_roots(path: &Path) -> Result<Vec<X509>, ConfigError> {
-    let advice = "Download your cluster's ca.crt and name its place with sslrootcert.";
-    read_certificates(path)
-        .map_err(|problem| file_error(ROOT, path, format!("{problem}\n{advice}")))
+    read_certificates(path).map_err(|problem| {
+        let advice = "Download your cluster's ca.crt and name its place with sslrootcert.";
+        file_error(
+            "the root certificate",
+            path,
+            &format!("{problem}\n{advice}"),
+        )
+    })
 }
 
 /// Reads the client certificate, followed by its issuers, and its private key.
 pub(crate) fn read_identity(
-    certificate_path: &Path,
-    key_path: &Path,
+    certificate: &Path,
+    key: &Path,
 ) -> Result<(Vec<X509>, PKey<Private>), ConfigError> {
-    let chain = read_certificates(certificate_path)
-        .map_err(|problem| file_error(CERTIFICATE, certificate_path, problem))?;
-    let key = read_key(key_path).map_err(|problem| file_error(KEY, key_path, problem))?;
-    let matches = chain[0]
-        .public_key()
-        .is_ok_and(|public| public.public_eq(&key));
-    if !matches {
-        let problem = format!("it is not the key of {}", certificate_path.display());
-        return Err(file_error(KEY, key_path, problem));
-    }
-    Ok((chain, key))
+    let chain = read_certificates(certificate)
+        .map_err(|problem| file_error("the client certificate", certificate, &problem))?;
+    let private = read_key(key, &chain[0], certificate)
+        .map_err(|problem| file_error("the client certificate's key", key, &problem))?;
+    Ok((chain, private))
 }
 
-fn file_error(what: &'static str, path: &Path, problem: String) -> ConfigError {
-    ConfigError::File {
-        what,
-        path: path.to_owned(),
-        problem,
-    }
+/// Returns the error for a file that cannot be used. `what` says what the file is for.
+pub(crate) fn file_error(what: &str, path: &Path, problem: &str) -> ConfigError {
+    ConfigError::new(format!("{what} {}: {problem}", path.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -63,7 +55,8 @@ fn read_certificates(path: &Path) -> Result<Vec<X509>, String> {
     Ok(certificates)
 }
 
-fn read_key(path: &Path) -> Result<PKey<Private>, String> {
+/// Returns the key of this certificate, or what is wrong with the file.
+fn read_key(path: &Path, certificate: &X509, shown: &Path) -> Result<PKey<Private>, String> {
     let pem = read(path)?;
     let metadata = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
     // libpq's rule: a group may read a key that root owns; no other key may be read by others.
@@ -75,11 +68,17 @@ fn read_key(path: &Path) -> Result<PKey<Private>, String> {
         ));
     }
     if String::from_utf8_lossy(&pem).contains("ENCRYPTED") {
-        return Err(
-            "it is encrypted with a pass phrase, which is not supported\n\
-                    Decrypt it: openssl pkey -in KEY -out NEW_KEY"
-                .to_owned(),
-        );
+        let problem = "it is encrypted with a pass phrase, which is not supported\n\
+                       Decrypt it: openssl pkey -in KEY -out NEW_KEY";
+        return Err(problem.to_owned());
     }
-    PKey::private_key_from_pem(&pem).map_err(|_| "it contains no PEM private key".to_owned())
+    let key = PKey::private_key_from_pem(&pem).map_err(|_| "it contains no PEM private key")?;
+    if certificate
+        .public_key()
+        .is_ok_and(|public| public.public_eq(&key))
+    {
+        Ok(key)
+    } else {
+        Err(format!("it is not the key of {}", shown.display()))
+    }
 }

@@ -40,7 +40,7 @@ fn connect_to(server: Server) -> Result<Client, AttemptError> {
         Some(tls) => {
             // `postgres` knows only whether to encrypt. The OpenSSL connector checks the certificate.
             let mut connector = MakeTlsConnector::new(tls.connector()?.build());
-            let verify_name = tls.verify() == Verify::ChainAndName;
+            let verify_name = tls.verify == Verify::ChainAndName;
             connector.set_callback(move |connection, _| {
                 connection.set_verify_hostname(verify_name);
                 Ok(())
@@ -50,6 +50,6 @@ fn connect_to(server: Server) -> Result<Client, AttemptError> {
     };
     connected.map_err(|error| {
         let sqlstate = error.code().map(|state| state.code().to_owned());
-        AttemptError::new(error, sqlstate.as_deref())
+        AttemptError::new(error, sqlstate)
     })
 }
