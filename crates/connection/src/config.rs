@@ -84,9 +84,11 @@ impl Config {
     /// Returns the connection string for these settings, **with the password**.
     pub fn to_url(&self) -> String {
         let (user, dbname) = (encode(&self.user), encode(&self.dbname));
-        let password = self.password.as_ref();
-        let password =
-            password.map_or_else(String::new, |Password(text)| format!(":{}", encode(text)));
+        let password = self
+            .password
+            .as_ref()
+            .map(|password| encode(password.reveal()));
+        let password = password.map_or_else(String::new, |password| format!(":{password}"));
         // The colons of an IPv6 address stay, the percent sign of its zone (fe80::1%eth0) does not.
         let hosts = self.hosts.iter().map(|host| {
             let name = encode(&host.name).replace("%3A", ":");
@@ -100,30 +102,25 @@ impl Config {
         };
         // Rounded up: zero means "for ever".
         let seconds = |limit: Duration| limit.as_nanos().div_ceil(1_000_000_000);
+        let timeout = self.connect_timeout.map_or(0, seconds).to_string();
+        let order = self.load_balance_hosts.then(|| "random".to_owned());
         let parameters = [
-            ("sslmode", Some(self.sslmode.name().to_owned())),
             ("sslrootcert", self.sslrootcert.as_ref().map(root)),
             ("sslcert", self.sslcert.as_deref().map(path)),
             ("sslkey", self.sslkey.as_deref().map(path)),
             ("options", self.options.clone()),
             ("application_name", Some(self.application_name.clone())),
-            (
-                "connect_timeout",
-                Some(self.connect_timeout.map_or(0, seconds).to_string()),
-            ),
-            (
-                "load_balance_hosts",
-                self.load_balance_hosts.then(|| "random".to_owned()),
-            ),
+            ("connect_timeout", Some(timeout)),
+            ("load_balance_hosts", order),
         ];
-        let written =
-            |(name, value): (_, Option<String>)| Some(format!("{name}={}", encode(&value?)));
-        let parameters = parameters
-            .into_iter()
-            .filter_map(written)
-            .collect::<Vec<_>>()
-            .join("&");
-        format!("postgresql://{user}{password}@{hosts}/{dbname}?{parameters}")
+        let sslmode = self.sslmode.name();
+        let mut url = format!("postgresql://{user}{password}@{hosts}/{dbname}?sslmode={sslmode}");
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                url += &format!("&{name}={}", encode(&value));
+            }
+        }
+        url
     }
 
     /// Returns `options` as names and values (`-c name=value`, `--name=value`), for a driver that
@@ -142,12 +139,10 @@ impl Config {
                 _ => word.strip_prefix("-c").or_else(|| word.strip_prefix("--")),
             };
             let pair = setting.and_then(|setting| setting.split_once('='));
-            settings.push(pair.filter(|_| !options.contains('\\')).ok_or_else(|| {
-                ConfigError::new(
-                    "options is not valid: this driver accepts only -c name=value and \
-                     --name=value, without backslashes",
-                )
-            })?);
+            settings.push(pair.filter(|_| !options.contains('\\')).ok_or(
+                "options is not valid: this driver accepts only -c name=value and --name=value, \
+                 without backslashes",
+            )?);
         }
         Ok(settings)
     }
@@ -170,11 +165,11 @@ impl fmt::Debug for Config {
 /// `name:port`, with an IPv6 address in brackets.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.contains(':') {
-            write!(f, "[{}]:{}", self.name, self.port)
-        } else {
-            write!(f, "{}:{}", self.name, self.port)
+        let Host { name, port } = self;
+        if name.contains(':') {
+            return write!(f, "[{name}]:{port}");
         }
+        write!(f, "{name}:{port}")
     }
 }
 
@@ -197,13 +192,6 @@ impl fmt::Debug for Password {
 }
 
 impl SslMode {
-    pub(crate) const ALL: [SslMode; 4] = [
-        SslMode::Disable,
-        SslMode::Require,
-        SslMode::VerifyCa,
-        SslMode::VerifyFull,
-    ];
-
     /// Returns libpq's name for this mode.
     pub fn name(self) -> &'static str {
         match self {

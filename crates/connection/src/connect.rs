@@ -1,7 +1,6 @@
 //! The search for a server: [`Config::connect_with`] and its asynchronous twins, [`ConnectError`].
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -16,7 +15,7 @@ use crate::advice::{advice, reason};
 use crate::certificate;
 use crate::config::{Config, Host};
 use crate::error::ConfigError;
-use crate::failure::{AttemptError, Kind};
+use crate::failure::{AttemptError, Kind, Source};
 use crate::tls::Tls;
 
 /// What a driver needs for one attempt to connect.
@@ -113,7 +112,7 @@ struct Search {
     servers: VecDeque<Server>,
     /// The host and the reason of each failure, and the last one's kind and error.
     failures: Vec<(Host, String)>,
-    last: Option<(Kind, Box<dyn Error + Send + Sync>)>,
+    last: Option<(Kind, Source)>,
 }
 
 impl Search {
@@ -194,13 +193,8 @@ impl Search {
     /// Records why an attempt failed. Looks at the server if the error does not say it exactly.
     fn failed(&mut self, server: &Server, error: AttemptError) {
         let (mut kind, mut detail) = error.classify();
-        let Server {
-            host,
-            tls,
-            addresses,
-            ..
-        } = server.clone();
-        let look = move || certificate::look(kind, &addresses, &host.name, tls.as_deref());
+        let at = server.clone();
+        let look = move || certificate::look(kind, &at.addresses, &at.host.name, at.tls.as_deref());
         if let Some(Some(exact)) = run_within(LOOK, look) {
             (kind, detail) = exact;
         }
@@ -217,13 +211,7 @@ impl Search {
         self.record(server.host.clone(), kind, &detail, error.source);
     }
 
-    fn record(
-        &mut self,
-        host: Host,
-        kind: Kind,
-        detail: &str,
-        source: Box<dyn Error + Send + Sync>,
-    ) {
+    fn record(&mut self, host: Host, kind: Kind, detail: &str, source: Source) {
         let failure = (host, reason(kind, detail, &self.config));
         if !self.failures.contains(&failure) {
             self.failures.push(failure);
@@ -233,21 +221,23 @@ impl Search {
 
     fn into_error(self) -> ConnectError {
         let Some((kind, source)) = self.last else {
-            return ConfigError::new("there is no host to connect to").into();
+            return ConfigError::from("there is no host to connect to").into();
         };
         if kind == Kind::Settings {
-            return ConfigError::new(source.to_string()).into();
+            return ConfigError::from(source.to_string()).into();
         }
-        let failures = self.failures.iter();
-        let lines: Vec<String> = failures
-            .map(|(host, reason)| format!("{host}: {reason}"))
-            .collect();
-        let tried = match lines.as_slice() {
-            [only] => format!("could not connect to {only}"),
-            several => format!("could not connect\n  {}", several.join("\n  ")),
+        let mut message = "could not connect".to_owned();
+        let before = if self.failures.len() == 1 {
+            " to "
+        } else {
+            "\n  "
         };
-        let message = format!("{tried}\n{}", advice(kind, &self.config));
-        let message = message.trim_end().to_owned();
+        for (host, reason) in &self.failures {
+            message += &format!("{before}{host}: {reason}");
+        }
+        message = format!("{message}\n{}", advice(kind, &self.config))
+            .trim_end()
+            .to_owned();
         let source = Some(source);
         ConnectError {
             kind,
@@ -266,7 +256,7 @@ impl Search {
 pub struct ConnectError {
     kind: Kind,
     message: String,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Source>,
 }
 
 impl ConnectError {
@@ -300,7 +290,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Resolves a host name. The operating system's function has no time limit, so it runs on a thread.
 fn resolve(host: Host, limit: Duration) -> io::Result<Vec<SocketAddr>> {
     let resolve = move || {
-        (host.name.as_str(), host.port)
+        (host.name, host.port)
             .to_socket_addrs()
             .map(Iterator::collect)
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env::{self, VarError};
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,33 +29,27 @@ impl Setting {
     }
 
     pub(crate) fn invalid(&self, expected: &str) -> ConfigError {
-        ConfigError::new(format!("{} is not valid: {expected}", self.origin))
+        format!("{} is not valid: {expected}", self.origin).into()
     }
 }
 
 impl Environment {
     /// Reads these variables, and the nearest `.env` from the working directory upwards. The
     /// process's own environment is not changed.
-    pub(crate) fn read<'a>(
-        names: impl Iterator<Item = &'a str>,
-    ) -> Result<Environment, ConfigError> {
+    pub(crate) fn read(names: &[&str]) -> Result<Environment, ConfigError> {
         let mut environment = Environment::default();
         for name in names {
             match env::var(name) {
                 Ok(value) => environment.add(name, value, None),
                 Err(VarError::NotPresent) => {}
-                Err(VarError::NotUnicode(_)) => {
-                    return Err(ConfigError::new(format!("{name} is not valid UTF-8")));
-                }
+                Err(VarError::NotUnicode(_)) => Err(format!("{name} is not valid UTF-8"))?,
             }
         }
         let working_directory = env::current_dir().unwrap_or_default();
-        let mut directories = working_directory.ancestors();
-        let path = directories.find_map(|directory| {
-            let path = directory.join(".env");
-            path.is_file().then_some(path)
-        });
-        if let Some(path) = path {
+        let mut paths = working_directory
+            .ancestors()
+            .map(|directory| directory.join(".env"));
+        if let Some(path) = paths.find(|path| path.is_file()) {
             environment.read_dotenv(&path)?;
         }
         Ok(environment)
@@ -62,21 +57,24 @@ impl Environment {
 
     pub(crate) fn read_dotenv(&mut self, path: &Path) -> Result<(), ConfigError> {
         let shown = path.display();
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigError::new(format!("cannot read {shown}: {error}")))?;
+        let unreadable = |error: &dyn Error| format!("cannot read {shown}: {error}");
+        let text = fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         for item in dotenvy::from_read_iter(text.trim_start_matches('\u{feff}').as_bytes()) {
             let (name, value) = item.map_err(|error| {
                 // dotenvy's message quotes the line, which may contain the password.
                 let dotenvy::Error::LineParse(line, _) = error else {
-                    return ConfigError::new(format!("cannot read {shown}: {error}"));
+                    return unreadable(&error);
                 };
                 let line = line.lines().next().unwrap_or_default();
-                let index = text.lines().position(|other| other.contains(line));
-                ConfigError::new(format!(
+                let index = text
+                    .lines()
+                    .position(|other| other.contains(line))
+                    .unwrap_or(0);
+                format!(
                     "{shown}, line {}: this is not NAME=value\n\
                      Put a value with spaces, quotes or a $ into single quotes.",
-                    index.unwrap_or(0) + 1
-                ))
+                    index + 1
+                )
             })?;
             self.add(&name, value, path.parent().map(Path::to_owned));
         }
@@ -85,13 +83,11 @@ impl Environment {
 
     /// Adds a variable if it is not set yet.
     pub(crate) fn add(&mut self, name: &str, value: String, directory: Option<PathBuf>) {
-        let origin = name.to_owned();
-        let setting = Setting {
+        self.0.entry(name.to_owned()).or_insert_with(|| Setting {
             value,
-            origin,
+            origin: name.to_owned(),
             directory,
-        };
-        self.0.entry(name.to_owned()).or_insert(setting);
+        });
     }
 
     /// Returns the variable. An empty value counts as not set, so that a line of `.env` can be left

@@ -10,9 +10,8 @@ use std::fmt;
 #[error("{0}")]
 pub struct ConfigError(String);
 
-impl ConfigError {
-    /// Returns an error with this message.
-    pub fn new(message: impl Into<String>) -> ConfigError {
+impl<T: Into<String>> From<T> for ConfigError {
+    fn from(message: T) -> ConfigError {
         ConfigError(message.into())
     }
 }

@@ -65,12 +65,14 @@ impl Kind {
     }
 }
 
+pub(crate) type Source = Box<dyn Error + Send + Sync>;
+
 /// A driver's error from one attempt to connect, with the server's SQLSTATE if the driver knows it.
 ///
 /// Every error converts into it with `?`. An [`io::Error`] of kind `TimedOut` is recognised as the
 /// end of the time limit, and a [`ConfigError`] as settings that the driver cannot honour.
 pub struct AttemptError {
-    pub(crate) source: Box<dyn Error + Send + Sync>,
+    pub(crate) source: Source,
     sqlstate: Option<String>,
 }
 
@@ -102,7 +104,7 @@ impl AttemptError {
         match io_error.map(io::Error::kind) {
             Some(ErrorKind::TimedOut) => (Kind::TimedOut, String::new()),
             Some(ErrorKind::ConnectionRefused) => (Kind::Refused, String::new()),
-            _ => of_text(&error.to_string()),
+            _ => of_text(&chain_text(error)),
         }
     }
 }
@@ -210,6 +212,18 @@ fn server_message(text: &str) -> Option<&str> {
     let (severity, message) = text.split_once(':')?;
     let is_severity = !severity.is_empty() && severity.chars().all(char::is_uppercase);
     (is_severity && severity != "SSL").then(|| message.trim_start())
+}
+
+/// Returns the texts of an error and its causes, without repetitions.
+fn chain_text(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in successors(error.source(), |&error| error.source()) {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+    }
+    text
 }
 
 fn one_line(text: &str) -> String {

@@ -104,4 +104,5 @@ pub use config::{Config, Host, Password, RootCert, SslMode};
 pub use connect::{ConnectError, Server};
 pub use error::ConfigError;
 pub use failure::{AttemptError, Kind};
-pub use tls::{Identity, Roots, Tls, Verify};
+pub use pem::{Identity, Roots};
+pub use tls::{Tls, Verify};

@@ -70,7 +70,7 @@ pub(crate) fn refuse_placeholder(
     if !is_placeholder || word.is_empty() || !word.chars().all(is_word) {
         return Ok(());
     }
-    Err(ConfigError::new(format!(
+    Err(ConfigError::from(format!(
         "{name} is still the placeholder {value}\n\
          Put your own value there, in .env or in the environment."
     )))

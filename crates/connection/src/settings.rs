@@ -18,7 +18,7 @@ impl Config {
     ///
     /// Returns an error if neither `DATABASE_URL` nor `PGHOST` is set, or if a value cannot be used.
     pub fn from_env() -> Result<Config, ConfigError> {
-        Config::from_environment(&Environment::read(variables())?)
+        Config::from_environment(&Environment::read(&variables())?)
     }
 
     /// Reads this URL instead of `DATABASE_URL`; what it does not give comes from the `PG*`
@@ -28,7 +28,7 @@ impl Config {
     ///
     /// Returns an error if the URL or one of the variables cannot be used.
     pub fn from_url(url: &str) -> Result<Config, ConfigError> {
-        resolve(url, None, &Environment::read(variables())?)
+        resolve(url, None, &Environment::read(&variables())?)
     }
 
     pub(crate) fn from_environment(environment: &Environment) -> Result<Config, ConfigError> {
@@ -37,7 +37,7 @@ impl Config {
             None if environment.get("PGHOST").is_some() => {
                 resolve("postgres://", None, environment)
             }
-            None => Err(ConfigError::new(
+            None => Err(ConfigError::from(
                 "DATABASE_URL is not set\n\
                  Copy .env.example to .env and put your cluster's connection string there, or run \
                  `scripts/local-cluster start` for a cluster on this machine.",
@@ -46,10 +46,10 @@ impl Config {
     }
 }
 
-fn variables() -> impl Iterator<Item = &'static str> {
-    let supported = PARAMETERS.iter().map(|(_, variable)| *variable);
-    let refused = REFUSED_VARIABLES.iter().map(|(variable, _)| *variable);
-    supported.chain(refused).chain(["DATABASE_URL"])
+fn variables() -> Vec<&'static str> {
+    let supported = PARAMETERS.map(|(_, variable)| variable);
+    let refused = REFUSED_VARIABLES.map(|(variable, _)| variable);
+    [&["DATABASE_URL"], &supported[..], &refused].concat()
 }
 
 /// Gives each parameter its value or its default. `directory` is that of the `.env` that contains
@@ -59,26 +59,26 @@ pub(crate) fn resolve(
     directory: Option<PathBuf>,
     environment: &Environment,
 ) -> Result<Config, ConfigError> {
+    let url = url::parse(url)?;
     let settings = Settings {
-        url: url::parse(url)?,
+        url,
         directory,
         environment,
     };
     for (name, harmless) in REFUSED_VARIABLES {
         let variable = environment.get(name);
         if variable.is_some_and(|variable| !harmless.contains(&variable.value.as_str())) {
-            return Err(ConfigError::new(format!(
+            return Err(ConfigError::from(format!(
                 "{name} is set, and not every driver can honour it\n\
                  Unset it to connect without it."
             )));
         }
     }
+    let password = settings.get("password")?;
     Ok(Config {
         hosts: settings.hosts()?,
         user: settings.text("user", || whoami::username().unwrap_or_default())?,
-        password: settings
-            .get("password")?
-            .map(|setting| Password::new(setting.value)),
+        password: password.map(|setting| Password::new(setting.value)),
         dbname: settings.text("dbname", || "defaultdb".to_owned())?,
         sslmode: settings.sslmode()?,
         sslrootcert: settings.sslrootcert()?,
@@ -127,23 +127,18 @@ impl Settings<'_> {
         let Some(setting) = self.get("sslmode")? else {
             return Ok(SslMode::VerifyFull);
         };
-        let mode = setting.value.as_str();
-        if let Some(known) = SslMode::ALL.into_iter().find(|known| known.name() == mode) {
-            return Ok(known);
-        }
-        let expected = if let "prefer" | "allow" = mode {
-            format!(
+        match setting.value.as_str() {
+            "disable" => Ok(SslMode::Disable),
+            "require" => Ok(SslMode::Require),
+            "verify-ca" => Ok(SslMode::VerifyCa),
+            "verify-full" => Ok(SslMode::VerifyFull),
+            mode @ ("prefer" | "allow") => Err(setting.invalid(&format!(
                 "{mode} does not protect the connection, since the server or an attacker decides \
                  whether it is encrypted\n\
                  Write sslmode=verify-full or require to encrypt it, or disable not to."
-            )
-        } else {
-            format!(
-                "it must be one of {}",
-                SslMode::ALL.map(SslMode::name).join(", ")
-            )
-        };
-        Err(setting.invalid(&expected))
+            ))),
+            _ => Err(setting.invalid("it must be one of disable, require, verify-ca, verify-full")),
+        }
     }
 
     fn sslrootcert(&self) -> Result<Option<RootCert>, ConfigError> {
@@ -161,48 +156,50 @@ impl Settings<'_> {
         // A name that begins with "@" is a socket in Linux's abstract namespace.
         if names.iter().any(|name| name.starts_with(['/', '@'])) {
             let origin = setting.as_ref().map_or("", |setting| &setting.origin);
-            return Err(ConfigError::new(format!(
+            return Err(ConfigError::from(format!(
                 "{origin} is the directory of a Unix socket, which is not supported\n\
                  Write the name or the IP address of the server: localhost, for one on this machine."
             )));
         }
-        let ports = match self.get("port")? {
+        let ports: Vec<u16> = match self.get("port")? {
             None => vec![DEFAULT_PORT],
-            Some(setting) => {
-                let ports: Option<Vec<u16>> = setting.value.split(',').map(port).collect();
-                // The text is not shown: it may be a piece of a password.
-                ports.ok_or_else(|| {
+            // The text is not shown: it may be a piece of a password.
+            Some(setting) => setting
+                .value
+                .split(',')
+                .map(port)
+                .collect::<Option<_>>()
+                .ok_or_else(|| {
                     setting.invalid(
                         "it must be a number from 1 to 65535\n\
-                         In a user name or password, write / as %2F, : as %3A, @ as %40 and % as %25.",
+                     In a user name or password, write / as %2F, : as %3A, @ as %40 and % as %25.",
                     )
-                })?
-            }
+                })?,
         };
         if ports.len() != 1 && ports.len() != names.len() {
-            return Err(ConfigError::new(format!(
+            return Err(ConfigError::from(format!(
                 "{} ports for {} hosts: give one port for all of them, or one for each",
                 ports.len(),
                 names.len()
             )));
         }
         let hosts = names.into_iter().zip(ports.into_iter().cycle());
-        let hosts = hosts.map(|(name, port)| Host {
-            name: if name.is_empty() { "localhost" } else { name }.to_owned(),
-            port,
-        });
-        Ok(hosts.collect())
+        let named = |name: &str| if name.is_empty() { "localhost" } else { name }.to_owned();
+        Ok(hosts
+            .map(|(name, port)| Host {
+                name: named(name),
+                port,
+            })
+            .collect())
     }
 
     fn connect_timeout(&self) -> Result<Option<Duration>, ConfigError> {
         let Some(setting) = self.get("connect_timeout")? else {
             return Ok(Some(Duration::from_secs(10)));
         };
-        let seconds: i32 = setting
-            .value
-            .trim()
-            .parse()
-            .map_err(|_| setting.invalid("it must be a whole number of seconds"))?;
+        let seconds = setting.value.trim().parse::<i32>();
+        let seconds =
+            seconds.map_err(|_| setting.invalid("it must be a whole number of seconds"))?;
         let seconds = u64::try_from(seconds).unwrap_or(0);
         Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
     }
@@ -231,9 +228,6 @@ fn port(text: &str) -> Option<u16> {
 
 fn program_name() -> String {
     let program = env::current_exe().unwrap_or_default();
-    program
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    let name = program.file_stem().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }

@@ -2,17 +2,15 @@
 //! certificate is sent.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion};
-use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 use crate::config::{Config, RootCert, SslMode};
 use crate::error::ConfigError;
-use crate::pem;
+use crate::pem::{Identity, Roots};
 
 /// How a connection is encrypted. All files are read and checked.
 pub struct Tls {
@@ -35,26 +33,6 @@ pub enum Verify {
     ChainAndName,
 }
 
-/// The trusted certificates, at least one.
-pub struct Roots {
-    /// The file of `sslrootcert`.
-    pub path: PathBuf,
-    /// The certificates in it.
-    pub certificates: Vec<X509>,
-}
-
-/// A client certificate with its private key.
-pub struct Identity {
-    /// The file of `sslcert`.
-    pub certificate_path: PathBuf,
-    /// The file of `sslkey`.
-    pub key_path: PathBuf,
-    /// The certificate, followed by its issuers.
-    pub chain: Vec<X509>,
-    /// The private key.
-    pub key: PKey<Private>,
-}
-
 impl Tls {
     /// Resolves the sslmode table of the crate's documentation. `None` is a connection without
     /// encryption.
@@ -75,7 +53,7 @@ impl Tls {
         let verify = match (config.sslmode, &config.sslrootcert, &file) {
             (SslMode::VerifyFull, ..) => Verify::ChainAndName,
             (_, Some(RootCert::System), _) | (SslMode::VerifyCa, _, None) => {
-                return Err(ConfigError::new(format!(
+                return Err(ConfigError::from(format!(
                     "sslmode={} cannot be used with the operating system's certificates\n\
                      Anyone can get a certificate from those authorities, so the host name must be \
                      checked as well: use sslmode=verify-full, or name your cluster's ca.crt with \
@@ -89,33 +67,28 @@ impl Tls {
             (_, _, None) => Verify::Nothing,
         };
         if let Some(path) = default_file("root.crl").filter(|_| verify != Verify::Nothing) {
-            let problem = "it is not supported, since only libpq would read it\n\
-                           Move it away to connect without it.";
-            return Err(pem::file_error("the revocation list", &path, problem));
+            return Err(ConfigError::from(format!(
+                "the revocation list {}: it is not supported, since only libpq would read it\n\
+                 Move it away to connect without it.",
+                path.display()
+            )));
         }
-        let roots = file.map(|path| {
-            let certificates = pem::read_roots(&path)?;
-            Ok(Roots { path, certificates })
-        });
-        let certificate = config
-            .sslcert
-            .clone()
-            .or_else(|| default_file("postgresql.crt"));
-        let identity = certificate.map(|certificate_path| {
-            let default = || defaults.join("postgresql.key");
-            let key_path = config.sslkey.clone().unwrap_or_else(default);
-            let (chain, key) = pem::read_identity(&certificate_path, &key_path)?;
-            Ok(Identity {
-                certificate_path,
-                key_path,
-                chain,
-                key,
-            })
-        });
+        let roots = file.map(Roots::read).transpose()?;
+        let sslcert = config.sslcert.clone();
+        let identity = sslcert
+            .or_else(|| default_file("postgresql.crt"))
+            .map(|sslcert| {
+                let sslkey = config.sslkey.clone();
+                Identity::read(
+                    sslcert,
+                    sslkey.unwrap_or_else(|| defaults.join("postgresql.key")),
+                )
+            });
+        let identity = identity.transpose()?;
         Ok(Some(Tls {
             verify,
-            roots: roots.transpose()?,
-            identity: identity.transpose()?,
+            roots,
+            identity,
         }))
     }
 

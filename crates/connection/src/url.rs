@@ -19,13 +19,11 @@ pub(crate) fn parse(url: &str) -> Result<Parameters, ConfigError> {
     let rest = url
         .strip_prefix("postgresql://")
         .or_else(|| url.strip_prefix("postgres://"));
-    let rest = rest.ok_or_else(|| {
-        ConfigError::new(
-            "DATABASE_URL must begin with postgresql:// or postgres://\n\
-             Keyword/value strings (host=… user=…) are not supported; set PGHOST, PGUSER and so on \
-             instead.",
-        )
-    })?;
+    let rest = rest.ok_or(
+        "DATABASE_URL must begin with postgresql:// or postgres://\n\
+         Keyword/value strings (host=… user=…) are not supported; set PGHOST, PGUSER and so on \
+         instead.",
+    )?;
     let mut parameters = Parameters::new();
     let rest = parse_user(rest, &mut parameters)?;
     let rest = parse_hosts(rest, &mut parameters)?;
@@ -47,7 +45,7 @@ fn parse_user<'a>(rest: &'a str, parameters: &mut Parameters) -> Result<&'a str,
         .filter(|&end| rest[end..].starts_with('@'));
     let (credentials, rest) = end.map_or(("", rest), |end| (&rest[..end], &rest[end + 1..]));
     if rest.contains('@') {
-        return Err(ConfigError::new(
+        return Err(ConfigError::from(
             "DATABASE_URL has an \"@\" that is not percent-encoded\n\
              In a user name, a password and a parameter write @ as %40, : as %3A, / as %2F and % as \
              %25.",
@@ -70,13 +68,12 @@ fn parse_hosts<'a>(rest: &'a str, parameters: &mut Parameters) -> Result<&'a str
                 .ok_or_else(|| ipv6("has no closing \"]\""))?,
             None => part.split_at(part.find(':').unwrap_or(part.len())),
         };
-        if host.is_empty() && part.starts_with('[') {
+        if part.starts_with("[]") {
             return Err(ipv6("is empty"));
         }
         if !after.is_empty() && !after.starts_with(':') {
-            return Err(ipv6(
-                "is followed by something that is neither \":\" nor \"/\"",
-            ));
+            let problem = "is followed by something that is neither \":\" nor \"/\"";
+            return Err(ipv6(problem));
         }
         hosts.push(host);
         ports.push(after.strip_prefix(':').unwrap_or_default());
@@ -87,9 +84,7 @@ fn parse_hosts<'a>(rest: &'a str, parameters: &mut Parameters) -> Result<&'a str
 }
 
 fn ipv6(problem: &str) -> ConfigError {
-    ConfigError::new(format!(
-        "the IPv6 address in DATABASE_URL {problem}; it is written [::1]:26257"
-    ))
+    format!("the IPv6 address in DATABASE_URL {problem}; it is written [::1]:26257").into()
 }
 
 fn parse_query(mut query: &str, parameters: &mut Parameters) -> Result<(), ConfigError> {
@@ -97,15 +92,13 @@ fn parse_query(mut query: &str, parameters: &mut Parameters) -> Result<(), Confi
         let pair;
         (pair, query) = query.split_once('&').unwrap_or((query, ""));
         // The text is not shown: it may be a piece of a password with an unencoded "?".
-        let (name, value) = pair.split_once('=').ok_or_else(|| {
-            ConfigError::new(
-                "DATABASE_URL has a query parameter without \"=\"; parameters are written \
-                 ?name=value&name=value",
-            )
-        })?;
+        let (name, value) = pair.split_once('=').ok_or(
+            "DATABASE_URL has a query parameter without \"=\"; parameters are written \
+             ?name=value&name=value",
+        )?;
         let name = decode(name, "a parameter's name")?;
         if value.contains('=') {
-            return Err(ConfigError::new(format!(
+            return Err(ConfigError::from(format!(
                 "DATABASE_URL has more than one \"=\" in the parameter {name}; within a value, write \
                  = as %3D"
             )));
@@ -117,15 +110,12 @@ fn parse_query(mut query: &str, parameters: &mut Parameters) -> Result<(), Confi
             pair => pair,
         };
         let names = PARAMETERS.map(|(name, _)| name);
-        let supported = names
-            .into_iter()
-            .find(|supported| *supported == name)
-            .ok_or_else(|| {
-                let names = names.join(", ");
-                ConfigError::new(format!(
-                    "the parameter {name} in DATABASE_URL is not supported\nSupported are: {names}."
-                ))
-            })?;
+        let Some(supported) = names.into_iter().find(|supported| *supported == name) else {
+            return Err(ConfigError::from(format!(
+                "the parameter {name} in DATABASE_URL is not supported\nSupported are: {}.",
+                names.join(", ")
+            )));
+        };
         parameters.insert(supported, value.to_owned());
     }
     Ok(())
@@ -146,7 +136,8 @@ fn store_if_given(
 /// Percent-decodes one part of the URL. Errors contain the name of the part (`place`) and never its
 /// text, which may be the password.
 fn decode(raw: &str, place: &str) -> Result<String, ConfigError> {
-    let error = |problem| ConfigError::new(format!("DATABASE_URL: {place} contains {problem}"));
+    let error =
+        |problem: &str| ConfigError::from(format!("DATABASE_URL: {place} contains {problem}"));
     // libpq ignores spaces around a part and refuses them inside.
     let raw = raw.trim_matches(' ');
     if raw.contains(' ') {
@@ -155,9 +146,8 @@ fn decode(raw: &str, place: &str) -> Result<String, ConfigError> {
     for (at, _) in raw.match_indices('%') {
         let digits = raw.as_bytes().get(at + 1..at + 3).unwrap_or_default();
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(error(
-                "a \"%\" that two hexadecimal digits do not follow (a plain % is written %25)",
-            ));
+            let problem = "a \"%\" that two hexadecimal digits do not follow";
+            return Err(error(&format!("{problem} (a plain % is written %25)")));
         }
     }
     refuse_placeholder(place, place, raw)?;

@@ -42,7 +42,7 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
     // The pool retries if the server refuses the connection or has too many, and hides the reason until
     // its time limit. If it is not connected soon, a plain connection finds the reason. The pool may
     // have taken the last free connection, so it may still win.
-    let pause = Duration::from_millis(500);
+    let pause = server.time_limit.min(Duration::from_secs(2)) / 4;
     let reason = async {
         sleep(pause).await;
         let error = options.connect().await.err();
@@ -94,7 +94,7 @@ fn connect_options(server: &Server) -> Result<PgConnectOptions, AttemptError> {
         if roots.certificates.len() > 1 {
             let problem = "sslrootcert contains several certificates, and sqlx reads only the first\n\
                            Put the certificate of your cluster's authority into a file of its own.";
-            return Err(ConfigError::new(problem).into());
+            return Err(ConfigError::from(problem).into());
         }
         options = options.ssl_root_cert(&roots.path);
     }
@@ -113,7 +113,7 @@ fn refuse_variable(name: &str, differs: bool) -> Result<(), ConfigError> {
     if !differs || env::var_os(name).is_none() {
         return Ok(());
     }
-    Err(ConfigError::new(format!(
+    Err(ConfigError::from(format!(
         "sqlx would use {name}, against the other settings\nUnset {name} to connect."
     )))
 }

@@ -33,7 +33,7 @@ pub async fn connect(config: &Config) -> Result<Pool, ConnectError> {
 }
 
 fn to_connect_error(error: impl ToString) -> ConnectError {
-    ConfigError::new(error.to_string()).into()
+    ConfigError::from(error.to_string()).into()
 }
 
 /// Opens the clients of a pool.
