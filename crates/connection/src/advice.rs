@@ -49,9 +49,13 @@ pub(crate) fn reason(kind: Kind, detail: &str, config: &Config) -> String {
 
 /// Returns what to do about it. It is empty if the message has nothing to add.
 pub(crate) fn advice(kind: Kind, config: &Config) -> String {
-    let sslmode = config.sslmode.name();
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    match kind {
+    let name = match kind {
+        Kind::NoDatabase => quoted(&config.dbname),
+        Kind::ScramIterations => quoted(&config.user),
+        _ => config.sslmode.name().to_owned(),
+    };
+    let text = match kind {
         Kind::HostNotFound => "Check the host in DATABASE_URL for typing errors, and your network.",
         Kind::Refused => {
             "Is the server running, and is this its port? CockroachDB's is 26257. \
@@ -66,10 +70,8 @@ pub(crate) fn advice(kind: Kind, config: &Config) -> String {
              too much load have this effect. Or raise connect_timeout."
         }
         Kind::NoTls => {
-            return format!(
-            "sslmode={sslmode} requires TLS. If this is the right server, switch TLS on there; \
-             sslmode=disable would send everything in clear text."
-            );
+            "sslmode={name} requires TLS. If this is the right server, switch TLS on there; \
+         sslmode=disable would send everything in clear text."
         }
         Kind::TlsRequired => {
             "Use sslmode=verify-full and name your cluster's ca.crt with sslrootcert."
@@ -88,10 +90,8 @@ pub(crate) fn advice(kind: Kind, config: &Config) -> String {
             "Connect by a name that the certificate contains."
         }
         Kind::OtherName => {
-            return format!(
             "Connect by a name that the certificate contains: with a root certificate, this driver \
-             checks the name with sslmode={sslmode} too."
-            );
+         checks the name with sslmode={name} too."
         }
         Kind::ClientCertificate => {
             "Name your client certificate with sslcert and its key with sslkey; it must be for the \
@@ -111,23 +111,17 @@ pub(crate) fn advice(kind: Kind, config: &Config) -> String {
              and from where."
         }
         Kind::NoDatabase => {
-            return format!(
-            "Check the database in DATABASE_URL, or create it: CREATE DATABASE {}",
-            quoted(&config.dbname)
-            );
+            "Check the database in DATABASE_URL, or create it: CREATE DATABASE {name}"
         }
         Kind::Busy => "Try again later. If it has too many connections, close those not in use.",
         Kind::ScramIterations => {
-            return format!(
             "CockroachDB 22.1 hashed this password 119,680 times, and this driver accepts at most \
-             100,000. Set the password again, as an admin:\n\
-             SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = \
-             10610;\n\
-             ALTER USER {} WITH PASSWORD '…';",
-            quoted(&config.user)
-            );
+         100,000. Set the password again, as an admin:\n\
+         SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = \
+         10610;\n\
+         ALTER USER {name} WITH PASSWORD '…';"
         }
         Kind::Settings | Kind::Other => "",
-    }
-    .to_owned()
+    };
+    text.replace("{name}", &name)
 }

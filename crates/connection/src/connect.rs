@@ -18,6 +18,11 @@ use crate::error::ConfigError;
 use crate::failure::{AttemptError, Kind, Source};
 use crate::tls::Tls;
 
+/// The time limit without a `connect_timeout`: a year, which every driver's clock can add.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The time limit for the look at a server after a failed attempt.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What a driver needs for one attempt to connect.
 #[derive(Clone)]
 pub struct Server {
@@ -27,7 +32,7 @@ pub struct Server {
     pub host: Host,
     /// How to encrypt; `None` for a connection without encryption.
     pub tls: Option<Arc<Tls>>,
-    /// What is left of `connect_timeout`; about [`Duration::MAX`] if there is no limit.
+    /// What is left of `connect_timeout`; about a year if there is no limit.
     pub time_limit: Duration,
     addresses: Vec<SocketAddr>,
 }
@@ -161,33 +166,30 @@ impl Search {
     fn next_server(&mut self) -> Option<Server> {
         while self.servers.is_empty() {
             let host = self.hosts.pop_front()?;
-            let limit = self.config.connect_timeout.unwrap_or(Duration::MAX);
+            let limit = self.config.connect_timeout.unwrap_or(FOREVER);
             let start = Instant::now();
-            match resolve(host.clone(), limit) {
-                Ok(addresses) => self.add_servers(&host, addresses, limit),
-                Err(error) => self.record(host, Kind::HostNotFound, "", error.into()),
+            let mut addresses = resolve(host.clone(), limit).unwrap_or_else(|error| {
+                self.record(host.clone(), Kind::HostNotFound, "", error.into());
+                Vec::new()
+            });
+            if self.config.load_balance_hosts {
+                fastrand::shuffle(&mut addresses);
             }
+            let servers = addresses
+                .chunks(self.addresses_per_attempt)
+                .map(|addresses| Server {
+                    config: Arc::clone(&self.config),
+                    host: host.clone(),
+                    tls: self.tls.clone(),
+                    time_limit: limit.saturating_mul(addresses.len() as u32),
+                    addresses: addresses.to_vec(),
+                });
+            self.servers = servers.collect();
             if let Some(first) = self.servers.front_mut() {
                 first.time_limit = first.time_limit.saturating_sub(start.elapsed());
             }
         }
         self.servers.pop_front()
-    }
-
-    fn add_servers(&mut self, host: &Host, mut addresses: Vec<SocketAddr>, limit: Duration) {
-        if self.config.load_balance_hosts {
-            fastrand::shuffle(&mut addresses);
-        }
-        for addresses in addresses.chunks(self.addresses_per_attempt) {
-            let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-            self.servers.push_back(Server {
-                config: Arc::clone(&self.config),
-                host: host.clone(),
-                tls: self.tls.clone(),
-                time_limit: limit.saturating_mul(count),
-                addresses: addresses.to_vec(),
-            });
-        }
     }
 
     /// Records why an attempt failed. Looks at the server if the error does not say it exactly.
@@ -283,9 +285,6 @@ impl fmt::Debug for ConnectError {
         f.write_str(&self.message)
     }
 }
-
-/// The time limit for the look at a server after a failed attempt.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// Resolves a host name. The operating system's function has no time limit, so it runs on a thread.
 fn resolve(host: Host, limit: Duration) -> io::Result<Vec<SocketAddr>> {

@@ -312,7 +312,7 @@ fn without_a_limit_an_attempt_may_take_any_time() {
     let mut config = config(&[("127.0.0.1", 1)]);
     config.connect_timeout = None;
     let (_, result) = tried(&config, |server| {
-        assert!(server.time_limit > Duration::MAX / 2);
+        assert!(server.time_limit > Duration::from_secs(300 * 24 * 60 * 60));
         std::thread::sleep(Duration::from_millis(300));
         Ok(())
     });

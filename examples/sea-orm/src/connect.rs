@@ -25,11 +25,7 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
     // ping before each use would cost a round trip, so only a connection that was idle gets one.
     let pool = PgPoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(
-            server
-                .time_limit
-                .min(Duration::from_secs(365 * 24 * 60 * 60)),
-        )
+        .acquire_timeout(server.time_limit)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
