@@ -14,36 +14,27 @@ use crate::tls::{Tls, Verify};
 /// "SSLRequest" of PostgreSQL's protocol: its length, then the code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Returns the exact kind of a time-out or a certificate problem, and the names in a certificate for
-/// another name. `None` if there is nothing to add or the server does not answer.
+/// Returns the exact kind of a time-out or a certificate problem, and the names in a certificate
+/// for another name. `None` if there is nothing to add or the server does not answer.
 pub(crate) fn look(
     kind: Kind,
     addresses: &[SocketAddr],
     name: &str,
     tls: Option<&Tls>,
 ) -> Option<(Kind, String)> {
-    let limit = Duration::from_secs(1);
-    let connect = || {
-        addresses
-            .iter()
-            .find_map(|at| TcpStream::connect_timeout(at, limit).ok())
-    };
+    let tcp = |address| TcpStream::connect_timeout(address, Duration::from_secs(1)).ok();
+    let connect = || addresses.iter().find_map(tcp);
     match (kind, tls) {
         (Kind::TimedOut, _) => connect().map(|_| (Kind::NoAnswer, String::new())),
         (Kind::UnknownAuthority | Kind::Expired | Kind::OtherName, Some(tls)) => {
-            verdict(connect()?, name, tls, kind == Kind::OtherName)
+            verdict(connect()?, name, tls, kind)
         }
         _ => None,
     }
 }
 
 /// Verifies the server's certificate with OpenSSL and disconnects. Returns what is wrong with it.
-fn verdict(
-    mut stream: TcpStream,
-    name: &str,
-    tls: &Tls,
-    verify_name: bool,
-) -> Option<(Kind, String)> {
+fn verdict(mut stream: TcpStream, name: &str, tls: &Tls, kind: Kind) -> Option<(Kind, String)> {
     stream.write_all(&SSL_REQUEST).ok()?;
     let mut answer = [0];
     stream.read_exact(&mut answer).ok()?;
@@ -60,23 +51,20 @@ fn verdict(
         accepted
     });
     let mut connection = builder.build().configure().ok()?;
-    connection.set_verify_hostname(verify_name || tls.verify == Verify::ChainAndName);
+    let is_verified = tls.verify == Verify::ChainAndName || kind == Kind::OtherName;
+    connection.set_verify_hostname(is_verified);
     let _ = connection.connect(name, stream);
     refused.lock().ok()?.take()
 }
 
 fn why_refused(context: &X509StoreContextRef) -> (Kind, String) {
     // The numbers are OpenSSL's X509_V_ERR_…; the openssl crate has no names for them.
+    let names = || context.current_cert().map(names).unwrap_or_default();
     let kind = match context.error().as_raw() {
         9 => Kind::NotYetValid,
         10 if context.error_depth() == 0 => Kind::Expired,
         10 => Kind::AuthorityExpired,
-        62 | 64 => {
-            return (
-                Kind::OtherName,
-                context.current_cert().map(names).unwrap_or_default(),
-            );
-        }
+        62 | 64 => return (Kind::OtherName, names()),
         _ => Kind::UnknownAuthority,
     };
     (kind, String::new())

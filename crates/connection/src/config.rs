@@ -84,10 +84,7 @@ impl Config {
     /// Returns the connection string for these settings, **with the password**.
     pub fn to_url(&self) -> String {
         let (user, dbname) = (encode(&self.user), encode(&self.dbname));
-        let password = self
-            .password
-            .as_ref()
-            .map(|password| encode(password.reveal()));
+        let password = self.password.as_ref().map(|Password(text)| encode(text));
         let password = password.map_or_else(String::new, |password| format!(":{password}"));
         // The colons of an IPv6 address stay, the percent sign of its zone (fe80::1%eth0) does not.
         let hosts = self.hosts.iter().map(|host| {

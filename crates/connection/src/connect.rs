@@ -57,9 +57,9 @@ impl Config {
     /// `connect_timeout` of its own, and the first of a host includes the name resolution. The
     /// search ends when a server refuses the password or the certificate.
     ///
-    /// Each call runs on a thread of its own, so that the limit also holds for a server that accepts
-    /// the connection and then does not answer. After the limit the thread is left behind, and its
-    /// connection is dropped.
+    /// Each call runs on a thread of its own, so that the limit also holds for a server that
+    /// accepts the connection and then does not answer. After the limit the thread is left behind,
+    /// and its connection is dropped.
     ///
     /// # Errors
     ///
@@ -74,9 +74,8 @@ impl Config {
         let mut search = Search::new(self, 1)?;
         while let Some(server) = search.next_server() {
             let (connect, attempt) = (Arc::clone(&connect), server.clone());
-            let timed_out = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
-            match run_within(server.time_limit, move || connect(attempt)).unwrap_or_else(timed_out)
-            {
+            let result = run_within(server.time_limit, move || connect(attempt));
+            match result.unwrap_or_else(|| Err(timed_out().into())) {
                 Ok(connection) => return Ok(connection),
                 Err(error) => search.failed(&server, error),
             }
@@ -168,22 +167,26 @@ impl Search {
             let host = self.hosts.pop_front()?;
             let limit = self.config.connect_timeout.unwrap_or(FOREVER);
             let start = Instant::now();
-            let mut addresses = resolve(host.clone(), limit).unwrap_or_else(|error| {
-                self.record(host.clone(), Kind::HostNotFound, "", error.into());
-                Vec::new()
-            });
+            let at = host.clone();
+            let resolved = run_within(limit, move || resolve(&at));
+            let mut addresses =
+                resolved
+                    .unwrap_or_else(|| Err(timed_out()))
+                    .unwrap_or_else(|error| {
+                        self.record(host.clone(), Kind::HostNotFound, "", error.into());
+                        Vec::new()
+                    });
             if self.config.load_balance_hosts {
                 fastrand::shuffle(&mut addresses);
             }
-            let servers = addresses
-                .chunks(self.addresses_per_attempt)
-                .map(|addresses| Server {
-                    config: Arc::clone(&self.config),
-                    host: host.clone(),
-                    tls: self.tls.clone(),
-                    time_limit: limit.saturating_mul(addresses.len() as u32),
-                    addresses: addresses.to_vec(),
-                });
+            let groups = addresses.chunks(self.addresses_per_attempt);
+            let servers = groups.map(|addresses| Server {
+                config: Arc::clone(&self.config),
+                host: host.clone(),
+                tls: self.tls.clone(),
+                time_limit: limit.saturating_mul(addresses.len() as u32),
+                addresses: addresses.to_vec(),
+            });
             self.servers = servers.collect();
             if let Some(first) = self.servers.front_mut() {
                 first.time_limit = first.time_limit.saturating_sub(start.elapsed());
@@ -228,24 +231,18 @@ impl Search {
         if kind == Kind::Settings {
             return ConfigError::from(source.to_string()).into();
         }
-        let mut message = "could not connect".to_owned();
-        let before = if self.failures.len() == 1 {
-            " to "
-        } else {
-            "\n  "
+        let mut text = "could not connect".to_owned();
+        let before = match self.failures.len() {
+            1 => " to ",
+            _ => "\n  ",
         };
         for (host, reason) in &self.failures {
-            message += &format!("{before}{host}: {reason}");
+            text += &format!("{before}{host}: {reason}");
         }
-        message = format!("{message}\n{}", advice(kind, &self.config))
-            .trim_end()
-            .to_owned();
+        text = format!("{text}\n{}", advice(kind, &self.config));
+        text.truncate(text.trim_end().len());
         let source = Some(source);
-        ConnectError {
-            kind,
-            message,
-            source,
-        }
+        ConnectError { kind, text, source }
     }
 }
 
@@ -254,10 +251,10 @@ impl Search {
 /// The message says what was tried, what went wrong and what to do; it does not contain the
 /// password. `Debug` is `Display`. The source is the driver's error.
 #[derive(thiserror::Error)]
-#[error("{message}")]
+#[error("{text}")]
 pub struct ConnectError {
     kind: Kind,
-    message: String,
+    text: String,
     source: Option<Source>,
 }
 
@@ -270,30 +267,24 @@ impl ConnectError {
 
 impl From<ConfigError> for ConnectError {
     fn from(error: ConfigError) -> ConnectError {
-        let message = error.to_string();
-        let (kind, source) = (Kind::Settings, None);
-        ConnectError {
-            kind,
-            message,
-            source,
-        }
+        let (kind, text, source) = (Kind::Settings, error.to_string(), None);
+        ConnectError { kind, text, source }
     }
 }
 
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.text)
     }
 }
 
-/// Resolves a host name. The operating system's function has no time limit, so it runs on a thread.
-fn resolve(host: Host, limit: Duration) -> io::Result<Vec<SocketAddr>> {
-    let resolve = move || {
-        (host.name, host.port)
-            .to_socket_addrs()
-            .map(Iterator::collect)
-    };
-    run_within(limit, resolve).unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+/// Resolves a host name. The operating system's function has no time limit.
+fn resolve(host: &Host) -> io::Result<Vec<SocketAddr>> {
+    Ok((host.name.as_str(), host.port).to_socket_addrs()?.collect())
+}
+
+fn timed_out() -> io::Error {
+    io::ErrorKind::TimedOut.into()
 }
 
 /// Runs `work` on a thread and returns its result, or `None` if it takes longer than `limit`. After

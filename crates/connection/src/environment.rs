@@ -12,8 +12,8 @@ use crate::error::ConfigError;
 #[derive(Default)]
 pub(crate) struct Environment(BTreeMap<String, Setting>);
 
-/// One value, and where it is written.
-#[derive(Clone)]
+/// One value, and where it is written. An empty value counts as not set.
+#[derive(Clone, Default)]
 pub(crate) struct Setting {
     pub(crate) value: String,
     pub(crate) origin: String,
@@ -22,10 +22,15 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    pub(crate) fn text(self) -> Option<String> {
+        Some(self.value).filter(|value| !value.is_empty())
+    }
+
     /// Returns a path. A relative path in `.env` is relative to that file, any other to the working
     /// directory.
-    pub(crate) fn path(self) -> PathBuf {
-        self.directory.unwrap_or_default().join(self.value)
+    pub(crate) fn path(self) -> Option<PathBuf> {
+        let directory = self.directory.clone().unwrap_or_default();
+        self.text().map(|path| directory.join(path))
     }
 
     pub(crate) fn invalid(&self, expected: &str) -> ConfigError {
@@ -45,10 +50,8 @@ impl Environment {
                 Err(VarError::NotUnicode(_)) => Err(format!("{name} is not valid UTF-8"))?,
             }
         }
-        let working_directory = env::current_dir().unwrap_or_default();
-        let mut paths = working_directory
-            .ancestors()
-            .map(|directory| directory.join(".env"));
+        let here = env::current_dir().unwrap_or_default();
+        let mut paths = here.ancestors().map(|above| above.join(".env"));
         if let Some(path) = paths.find(|path| path.is_file()) {
             environment.read_dotenv(&path)?;
         }
@@ -66,14 +69,11 @@ impl Environment {
                     return unreadable(&error);
                 };
                 let line = line.lines().next().unwrap_or_default();
-                let index = text
-                    .lines()
-                    .position(|other| other.contains(line))
-                    .unwrap_or(0);
+                let index = text.lines().position(|other| other.contains(line));
                 format!(
                     "{shown}, line {}: this is not NAME=value\n\
                      Put a value with spaces, quotes or a $ into single quotes.",
-                    index + 1
+                    index.unwrap_or(0) + 1
                 )
             })?;
             self.add(&name, value, path.parent().map(Path::to_owned));
@@ -90,19 +90,19 @@ impl Environment {
         });
     }
 
-    /// Returns the variable. An empty value counts as not set, so that a line of `.env` can be left
-    /// empty, and a variable of the process that is set to nothing hides the one of `.env`.
-    pub(crate) fn get(&self, name: &str) -> Option<Setting> {
-        let setting = self.0.get(name)?;
-        (!setting.value.is_empty()).then(|| setting.clone())
+    /// Returns the variable. One of the process that is set to nothing hides the one of `.env`.
+    pub(crate) fn get(&self, name: &str) -> Setting {
+        self.0.get(name).cloned().unwrap_or_default()
     }
 
     /// Returns `DATABASE_URL`. A `PGHOST` of the process wins over the `DATABASE_URL` of a `.env`,
     /// which may lie in any parent directory.
-    pub(crate) fn database_url(&self) -> Option<Setting> {
-        let host = self.get("PGHOST");
-        let url = self.get("DATABASE_URL")?;
-        let is_overridden = host.is_some_and(|host| host.directory.is_none());
-        (url.directory.is_none() || !is_overridden).then_some(url)
+    pub(crate) fn database_url(&self) -> Setting {
+        let (url, host) = (self.get("DATABASE_URL"), self.get("PGHOST"));
+        let is_overridden = !host.value.is_empty() && host.directory.is_none();
+        match url.directory {
+            Some(_) if is_overridden => Setting::default(),
+            _ => url,
+        }
     }
 }

@@ -54,8 +54,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether no further address is tried. libpq's rule: after an authentication failure (password,
-    /// certificate) the search ends.
+    /// Whether no further address is tried. libpq's rule: after an authentication failure
+    /// (password, certificate) the search ends.
     pub(crate) fn ends_search(self) -> bool {
         use Kind::{Busy, HostNotFound, NoAnswer, Other, Refused, TimedOut};
         !matches!(
@@ -78,14 +78,9 @@ pub struct AttemptError {
 
 impl AttemptError {
     /// Wraps a driver's error and the server's SQLSTATE.
-    pub fn new(
-        error: impl Error + Send + Sync + 'static,
-        sqlstate: Option<String>,
-    ) -> AttemptError {
-        AttemptError {
-            source: Box::new(error),
-            sqlstate,
-        }
+    pub fn new(error: impl Into<Source>, sqlstate: Option<String>) -> AttemptError {
+        let source = error.into();
+        AttemptError { source, sqlstate }
     }
 
     /// Returns why the attempt failed, and the text of the server or the driver.
@@ -116,28 +111,13 @@ impl<E: Error + Send + Sync + 'static> From<E> for AttemptError {
 }
 
 /// What a message of the server begins with, and what its first line ends with.
+#[rustfmt::skip]
 const SERVER_TEXTS: [(&str, &str, Kind); 11] = [
-    (
-        "password authentication failed for user ",
-        "",
-        Kind::Password,
-    ),
-    (
-        "connection requires a valid client certificate",
-        "",
-        Kind::ClientCertificate,
-    ),
-    (
-        "certificate authentication failed",
-        "",
-        Kind::ClientCertificate,
-    ),
+    ("password authentication failed for user ", "", Kind::Password),
+    ("connection requires a valid client certificate", "", Kind::ClientCertificate),
+    ("certificate authentication failed", "", Kind::ClientCertificate),
     ("no pg_hba.conf entry for ", "", Kind::NotAuthorized),
-    (
-        "pg_hba.conf rejects connection for ",
-        "",
-        Kind::NotAuthorized,
-    ),
+    ("pg_hba.conf rejects connection for ", "", Kind::NotAuthorized),
     ("role \"", "\" does not exist", Kind::NotAuthorized),
     ("database \"", "\" does not exist", Kind::NoDatabase),
     ("the database system is ", "", Kind::Busy),
@@ -148,13 +128,11 @@ const SERVER_TEXTS: [(&str, &str, Kind); 11] = [
 
 /// What a text without an SQLSTATE contains, in the words of libpq, `postgres`, sqlx and OpenSSL.
 /// The first that fits counts.
+#[rustfmt::skip]
 const DRIVER_TEXTS: [(&str, Kind); 17] = [
     ("no password supplied", Kind::NoPassword),
     ("password missing", Kind::NoPassword),
-    (
-        "SCRAM iteration count exceeds the maximum",
-        Kind::ScramIterations,
-    ),
+    ("SCRAM iteration count exceeds the maximum", Kind::ScramIterations),
     ("Connection refused", Kind::Refused),
     ("timeout expired", Kind::TimedOut),
     ("timed out", Kind::TimedOut),

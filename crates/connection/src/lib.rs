@@ -35,10 +35,10 @@
 //!
 //! # Where settings come from
 //!
-//! The first source that has a value wins: the URL; then the `PG*` variable of the environment; then
-//! that of the nearest `.env`, upwards from the working directory; then the default. [`Config`] has
-//! the variable and the default of each parameter. A `PGHOST` in the environment wins over a
-//! `DATABASE_URL` in `.env`. A relative path in `.env` is relative to that file.
+//! The first source that has a value wins: the URL; then the `PG*` variable of the environment;
+//! then that of the nearest `.env`, upwards from the working directory; then the default.
+//! [`Config`] has the variable and the default of each parameter. A `PGHOST` in the environment
+//! wins over a `DATABASE_URL` in `.env`. A relative path in `.env` is relative to that file.
 //!
 //! # sslmode
 //!
@@ -64,19 +64,19 @@
 //!   `hostaddr`, `sslcrl`, …), and so is its variable, unless its value changes nothing
 //!   (`PGCHANNELBINDING=prefer`).
 //! - An `@` that is not percent-encoded is refused: it may be part of a password.
-//! - A root or client certificate that is named and missing is an error in every mode but `disable`;
-//!   libpq connects without it.
-//! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system` with
-//!   it: anyone can get a certificate from those authorities.
+//! - A root or client certificate that is named and missing is an error in every mode but
+//!   `disable`; libpq connects without it.
+//! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system`
+//!   with it: anyone can get a certificate from those authorities.
 //! - `~/.postgresql/root.crl` is refused, since only libpq would read it.
 //! - Keys that are encrypted with a pass phrase are refused.
-//! - With `verify-full` and no root certificate, libpq fails; this crate uses the operating system's
-//!   certificates.
+//! - With `verify-full` and no root certificate, libpq fails; this crate uses the operating
+//!   system's certificates.
 //!
 //! # What connecting costs
 //!
-//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres` and
-//! SeaORM 5, Diesel 7 (it sets the time zone and the encoding in statements of their own).
+//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres`
+//! and SeaORM 5, Diesel 7 (it sets the time zone and the encoding in statements of their own).
 //! PostgreSQL before version 18 and OpenSSL need one more each time to agree on a curve.
 
 #![warn(missing_docs)]

@@ -1,4 +1,5 @@
-//! The parameters of a connection: their names, their variables, and the variables that are refused.
+//! The parameters of a connection: their names, their variables, and the variables that are
+//! refused.
 
 use std::collections::BTreeMap;
 

@@ -44,11 +44,11 @@ impl Tls {
 
     /// Resolves with the default files in this directory.
     pub(crate) fn resolve_in(config: &Config, defaults: &Path) -> Result<Option<Tls>, ConfigError> {
-        let default_file = |name: &str| Some(defaults.join(name)).filter(|path| path.exists());
+        let default = |name: &str| Some(defaults.join(name)).filter(|path| path.exists());
         let file = match &config.sslrootcert {
             Some(RootCert::File(path)) => Some(path.clone()),
             Some(RootCert::System) => None,
-            None => default_file("root.crt"),
+            None => default("root.crt"),
         };
         let verify = match (config.sslmode, &config.sslrootcert, &file) {
             (SslMode::VerifyFull, ..) => Verify::ChainAndName,
@@ -66,35 +66,27 @@ impl Tls {
             (_, _, Some(_)) => Verify::Chain,
             (_, _, None) => Verify::Nothing,
         };
-        if let Some(path) = default_file("root.crl").filter(|_| verify != Verify::Nothing) {
+        if let Some(path) = default("root.crl").filter(|_| verify != Verify::Nothing) {
             return Err(ConfigError::from(format!(
                 "the revocation list {}: it is not supported, since only libpq would read it\n\
                  Move it away to connect without it.",
                 path.display()
             )));
         }
-        let roots = file.map(Roots::read).transpose()?;
-        let sslcert = config.sslcert.clone();
-        let identity = sslcert
-            .or_else(|| default_file("postgresql.crt"))
-            .map(|sslcert| {
-                let sslkey = config.sslkey.clone();
-                Identity::read(
-                    sslcert,
-                    sslkey.unwrap_or_else(|| defaults.join("postgresql.key")),
-                )
-            });
-        let identity = identity.transpose()?;
+        let sslcert = config.sslcert.clone().or_else(|| default("postgresql.crt"));
+        let sslkey = config.sslkey.clone();
+        let sslkey = sslkey.unwrap_or_else(|| defaults.join("postgresql.key"));
+        let identity = sslcert.map(|sslcert| Identity::read(sslcert, sslkey));
         Ok(Some(Tls {
             verify,
-            roots,
-            identity,
+            roots: file.map(Roots::read).transpose()?,
+            identity: identity.transpose()?,
         }))
     }
 
     /// Returns an OpenSSL connector that trusts [`Tls::roots`] only, verifies the chain as
-    /// [`Tls::verify`] says and sends the client certificate. Whether the name is verified is set on
-    /// each connection, with `ConnectConfiguration::set_verify_hostname`.
+    /// [`Tls::verify`] says and sends the client certificate. Whether the name is verified is set
+    /// on each connection, with `ConnectConfiguration::set_verify_hostname`.
     ///
     /// # Errors
     ///

@@ -40,10 +40,8 @@ pub(crate) fn parse(url: &str) -> Result<Parameters, ConfigError> {
 /// they are not, a piece of the password would be read as a host, a database or a parameter and
 /// shown in messages: so an `@` anywhere in the rest is an error, before anything is decoded.
 fn parse_user<'a>(rest: &'a str, parameters: &mut Parameters) -> Result<&'a str, ConfigError> {
-    let end = rest
-        .find(['@', '/'])
-        .filter(|&end| rest[end..].starts_with('@'));
-    let (credentials, rest) = end.map_or(("", rest), |end| (&rest[..end], &rest[end + 1..]));
+    let split = rest.split_once('@').filter(|(user, _)| !user.contains('/'));
+    let (credentials, rest) = split.unwrap_or(("", rest));
     if rest.contains('@') {
         return Err(ConfigError::from(
             "DATABASE_URL has an \"@\" that is not percent-encoded\n\

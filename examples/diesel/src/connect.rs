@@ -9,8 +9,8 @@ use diesel::{Connection, PgConnection};
 ///
 /// # Errors
 ///
-/// Returns an error if no server accepts the connection. The message says what was tried, what went wrong
-/// and what to do.
+/// Returns an error if no server accepts the connection. The message says what was tried, what went
+/// wrong and what to do.
 pub fn connect(config: &Config) -> Result<PgConnection, ConnectError> {
     config.connect_with(connect_to)
 }
@@ -33,12 +33,13 @@ fn connect_to(server: Server) -> Result<PgConnection, AttemptError> {
     let sslkey = identity.map(|identity| text(&identity.key_path));
     let hostaddr = server.hostaddr().map(|address| address.to_string());
     let password = config.password.as_ref();
-    // A second later than crdb-connection's own limit: it only ends the thread that was left behind.
+    // A second later than crdb-connection's own limit: it only ends the thread that was left
+    // behind.
     let limit = config.connect_timeout;
     let connect_timeout = limit.map_or(0, |limit| limit.as_secs() + 1);
 
-    // Every parameter is passed, even if empty, so libpq reads no other source. `host` is the name to
-    // verify, `hostaddr` the address to connect to. No file can exist at the path of `passfile`.
+    // Every parameter is passed, even if empty, so libpq reads no other source. `host` is the name
+    // to verify, `hostaddr` the address to connect to. No file can exist at the path of `passfile`.
     let parameters = [
         ("host", server.host.name.as_str()),
         ("hostaddr", &hostaddr.unwrap_or_default()),

@@ -9,8 +9,8 @@ use postgres_openssl::MakeTlsConnector;
 ///
 /// # Errors
 ///
-/// Returns an error if no server accepts the connection. The message says what was tried, what went wrong
-/// and what to do.
+/// Returns an error if no server accepts the connection. The message says what was tried, what went
+/// wrong and what to do.
 pub fn connect(config: &Config) -> Result<Client, ConnectError> {
     config.connect_with(connect_to)
 }
@@ -38,7 +38,8 @@ fn connect_to(server: Server) -> Result<Client, AttemptError> {
     let connected = match &server.tls {
         None => options.ssl_mode(SslMode::Disable).connect(NoTls),
         Some(tls) => {
-            // `postgres` knows only whether to encrypt. The OpenSSL connector checks the certificate.
+            // `postgres` knows only whether to encrypt. The OpenSSL connector checks the
+            // certificate.
             let mut connector = MakeTlsConnector::new(tls.connector()?.build());
             let verify_name = tls.verify == Verify::ChainAndName;
             connector.set_callback(move |connection, _| {

@@ -13,16 +13,17 @@ use tokio::time::sleep;
 ///
 /// # Errors
 ///
-/// Returns an error if no server accepts the connection. The message says what was tried, what went wrong
-/// and what to do.
+/// Returns an error if no server accepts the connection. The message says what was tried, what went
+/// wrong and what to do.
 pub async fn connect(config: &Config) -> Result<DatabaseConnection, ConnectError> {
     config.connect_by_name_async(connect_to).await
 }
 
 async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> {
     let options = connect_options(&server)?;
-    // One connection, like the other drivers; a program that serves many requests at once needs more. A
-    // ping before each use would cost a round trip, so only a connection that was idle gets one.
+    // One connection, like the other drivers; a program that serves many requests at once needs
+    // more. A ping before each use would cost a round trip, so only a connection that was idle gets
+    // one.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(server.time_limit)
@@ -35,9 +36,9 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
                 Ok(true)
             })
         });
-    // The pool retries if the server refuses the connection or has too many, and hides the reason until
-    // its time limit. If it is not connected soon, a plain connection finds the reason. The pool may
-    // have taken the last free connection, so it may still win.
+    // The pool retries if the server refuses the connection or has too many, and hides the reason
+    // until its time limit. If it is not connected soon, a plain connection finds the reason. The
+    // pool may have taken the last free connection, so it may still win.
     let pause = server.time_limit.min(Duration::from_secs(2)) / 4;
     let reason = async {
         sleep(pause).await;
@@ -57,8 +58,8 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
-/// Sets every value, empty or not: `new_without_pgpass` reads the variables again, and a URL would make
-/// sqlx read a password file.
+/// Sets every value, empty or not: `new_without_pgpass` reads the variables again, and a URL would
+/// make sqlx read a password file.
 fn connect_options(server: &Server) -> Result<PgConnectOptions, AttemptError> {
     let config = &server.config;
     let password = config.password.as_ref();

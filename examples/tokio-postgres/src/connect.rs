@@ -96,7 +96,8 @@ async fn connect_to(server: Server) -> Result<Client, AttemptError> {
             options.connect(NoTls).await.map(serve)
         }
         Some(tls) => {
-            // `tokio-postgres` knows only whether to encrypt. The OpenSSL connector checks the certificate.
+            // `tokio-postgres` knows only whether to encrypt. The OpenSSL connector checks the
+            // certificate.
             let mut connector = MakeTlsConnector::new(tls.connector()?.build());
             let verify_name = tls.verify == Verify::ChainAndName;
             connector.set_callback(move |connection, _| {
