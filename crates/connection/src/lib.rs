@@ -53,8 +53,8 @@
 //! `verify-full`, those that the operating system trusts. `sslrootcert=system` names the latter.
 //!
 //! SeaORM is stricter: with a root certificate, it verifies the host name in every mode, and it
-//! refuses a file with several certificates. It also accepts a certificate for the host's name from
-//! an authority that the operating system trusts.
+//! refuses a file with several certificates, and `options` with a backslash. It also accepts a
+//! certificate for the host's name from an authority that the operating system trusts.
 //!
 //! # Where this differs from libpq
 //!
@@ -69,7 +69,8 @@
 //! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system`
 //!   with it: anyone can get a certificate from those authorities.
 //! - `~/.postgresql/root.crl` is refused, since only libpq would read it.
-//! - Keys that are encrypted with a pass phrase are refused.
+//! - Keys that are encrypted with a pass phrase are refused, and keys that a group can read, even if
+//!   root owns them.
 //! - With `verify-full` and no root certificate, libpq fails; this crate uses the operating
 //!   system's certificates.
 //!
