@@ -30,7 +30,8 @@ pub(crate) fn words(kind: Kind) -> &'static str {
     }
 }
 
-/// Returns what happened, with the names that it is about. `detail` is the text of the server or driver.
+/// Returns what happened, with the names that it is about. `detail` is the text of the server or
+/// driver.
 pub(crate) fn reason(kind: Kind, detail: &str, config: &Config) -> String {
     let words = words(kind);
     match kind {
@@ -48,55 +49,57 @@ pub(crate) fn reason(kind: Kind, detail: &str, config: &Config) -> String {
 
 /// Returns what to do about it. It is empty if the message has nothing to add.
 pub(crate) fn advice(kind: Kind, config: &Config) -> String {
-    let sslmode = config.sslmode.name();
-    match kind {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let name = match kind {
+        Kind::NoDatabase => quoted(&config.dbname),
+        Kind::ScramIterations => quoted(&config.user),
+        _ => config.sslmode.name().to_owned(),
+    };
+    let text = match kind {
         Kind::HostNotFound => "Check the host in DATABASE_URL for typing errors, and your network.",
         Kind::Refused => {
             "Is the server running, and is this its port? CockroachDB's is 26257. \
              `scripts/local-cluster start` starts a cluster on this machine."
         }
         Kind::TimedOut => {
-            "A managed cluster accepts connections from authorized networks only: add this machine's \
-             public address on the cluster's Networking page."
+            "A managed cluster accepts connections from authorized networks only: add this \
+             machine's public address on the cluster's Networking page."
         }
         Kind::NoAnswer => {
-            "The network is not the reason. Check the state of the cluster: too few live nodes or too \
-             much load have this effect. Or raise connect_timeout."
+            "The network is not the reason. Check the state of the cluster: too few live nodes or \
+             too much load have this effect. Or raise connect_timeout."
         }
         Kind::NoTls => {
-            return format!(
-                "sslmode={sslmode} requires TLS. If this is the right server, switch TLS on there; \
-                 sslmode=disable would send everything in clear text."
-            );
+            "sslmode={name} requires TLS. If this is the right server, switch TLS on there; \
+         sslmode=disable would send everything in clear text."
         }
         Kind::TlsRequired => {
             "Use sslmode=verify-full and name your cluster's ca.crt with sslrootcert."
         }
         Kind::UnknownAuthority => {
-            "Download your cluster's ca.crt and name its place with sslrootcert. If you did, it belongs \
-             to another cluster."
+            "Download your cluster's ca.crt and name its place with sslrootcert. If you did, it \
+             belongs to another cluster."
         }
         Kind::Expired => "Renew the server's certificate, and check this machine's clock.",
         Kind::AuthorityExpired => {
-            "Renew the authority's certificate, download the new ca.crt, and check this machine's clock."
+            "Renew the authority's certificate, download the new ca.crt, and check this machine's \
+             clock."
         }
         Kind::NotYetValid => "Check this machine's clock, and the server's.",
         Kind::OtherName if config.sslmode == SslMode::VerifyFull => {
             "Connect by a name that the certificate contains."
         }
         Kind::OtherName => {
-            return format!(
-                "Connect by a name that the certificate contains: with a root certificate, this driver \
-                 checks the name with sslmode={sslmode} too."
-            );
+            "Connect by a name that the certificate contains: with a root certificate, this driver \
+         checks the name with sslmode={name} too."
         }
         Kind::ClientCertificate => {
-            "Name your client certificate with sslcert and its key with sslkey; it must be for the user \
-             in DATABASE_URL."
+            "Name your client certificate with sslcert and its key with sslkey; it must be for the \
+             user in DATABASE_URL."
         }
         Kind::Password => {
-            "Check user and password in DATABASE_URL. In a password, write @ as %40, : as %3A, / as %2F \
-             and % as %25."
+            "Check user and password in DATABASE_URL. In a password, write @ as %40, : as %3A, / \
+             as %2F and % as %25."
         }
         Kind::NoPassword => "Put the password into DATABASE_URL, or into PGPASSWORD.",
         Kind::NotAuthorized if config.sslmode == SslMode::Disable => {
@@ -104,26 +107,21 @@ pub(crate) fn advice(kind: Kind, config: &Config) -> String {
              sslmode=verify-full and name its ca.crt with sslrootcert."
         }
         Kind::NotAuthorized => {
-            "Check the user and the database; the server's administrator decides who may connect, and \
-             from where."
+            "Check the user and the database; the server's administrator decides who may connect, \
+             and from where."
         }
         Kind::NoDatabase => {
-            let dbname = config.dbname.replace('"', "\"\"");
-            return format!(
-                "Check the database in DATABASE_URL, or create it: CREATE DATABASE \"{dbname}\""
-            );
+            "Check the database in DATABASE_URL, or create it: CREATE DATABASE {name}"
         }
         Kind::Busy => "Try again later. If it has too many connections, close those not in use.",
         Kind::ScramIterations => {
-            let user = config.user.replace('"', "\"\"");
-            return format!(
-                "CockroachDB 22.1 hashed this password 119,680 times, and this driver accepts at most \
-                 100,000. Set the password again, as an admin:\n\
-                 SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610;\n\
-                 ALTER USER \"{user}\" WITH PASSWORD '…';"
-            );
+            "CockroachDB 22.1 hashed this password 119,680 times, and this driver accepts at most \
+         100,000. Set the password again, as an admin:\n\
+         SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = \
+         10610;\n\
+         ALTER USER {name} WITH PASSWORD '…';"
         }
         Kind::Settings | Kind::Other => "",
-    }
-    .to_owned()
+    };
+    text.replace("{name}", &name)
 }

@@ -1,11 +1,10 @@
-//! A look at a server after a failed attempt. It finds the reason if the driver's error does not contain it.
+//! A look at a server after a failed attempt, to find the reason that the driver's error lacks.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use openssl::nid::Nid;
 use openssl::ssl::SslVerifyMode;
 use openssl::x509::{X509Ref, X509StoreContextRef};
 
@@ -15,21 +14,27 @@ use crate::tls::{Tls, Verify};
 /// "SSLRequest" of PostgreSQL's protocol: its length, then the code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Returns a TCP connection to the first of these addresses that accepts one within `limit`.
-pub(crate) fn connect_tcp(addresses: &[SocketAddr], limit: Duration) -> Option<TcpStream> {
-    addresses
-        .iter()
-        .find_map(|address| TcpStream::connect_timeout(address, limit).ok())
+/// Returns the exact kind of a time-out or a certificate problem, and the names in a certificate
+/// for another name. `None` if there is nothing to add or the server does not answer.
+pub(crate) fn look(
+    kind: Kind,
+    addresses: &[SocketAddr],
+    name: &str,
+    tls: Option<&Tls>,
+) -> Option<(Kind, String)> {
+    let tcp = |address| TcpStream::connect_timeout(address, Duration::from_secs(1)).ok();
+    let connect = || addresses.iter().find_map(tcp);
+    match (kind, tls) {
+        (Kind::TimedOut, _) => connect().map(|_| (Kind::NoAnswer, String::new())),
+        (Kind::UnknownAuthority | Kind::Expired | Kind::OtherName, Some(tls)) => {
+            verdict(connect()?, name, tls, kind)
+        }
+        _ => None,
+    }
 }
 
-/// Verifies the server's certificate with OpenSSL and disconnects. Returns what is wrong with it and, for
-/// another name, the names that it contains; `None` if nothing is wrong or the server does not answer.
-pub(crate) fn verdict(
-    mut stream: TcpStream,
-    name: &str,
-    tls: &Tls,
-    verify_name: bool,
-) -> Option<(Kind, String)> {
+/// Verifies the server's certificate with OpenSSL and disconnects. Returns what is wrong with it.
+fn verdict(mut stream: TcpStream, name: &str, tls: &Tls, kind: Kind) -> Option<(Kind, String)> {
     stream.write_all(&SSL_REQUEST).ok()?;
     let mut answer = [0];
     stream.read_exact(&mut answer).ok()?;
@@ -46,42 +51,34 @@ pub(crate) fn verdict(
         accepted
     });
     let mut connection = builder.build().configure().ok()?;
-    connection.set_verify_hostname(verify_name || tls.verify() == Verify::ChainAndName);
+    let is_verified = tls.verify == Verify::ChainAndName || kind == Kind::OtherName;
+    connection.set_verify_hostname(is_verified);
     let _ = connection.connect(name, stream);
-    let mut refused = refused.lock().ok()?;
-    refused.take()
+    refused.lock().ok()?.take()
 }
 
 fn why_refused(context: &X509StoreContextRef) -> (Kind, String) {
     // The numbers are OpenSSL's X509_V_ERR_…; the openssl crate has no names for them.
-    let is_server = context.error_depth() == 0;
-    match context.error().as_raw() {
-        9 => (Kind::NotYetValid, String::new()),
-        10 if is_server => (Kind::Expired, String::new()),
-        10 => (Kind::AuthorityExpired, String::new()),
-        62 | 64 => (
-            Kind::OtherName,
-            context.current_cert().map(names).unwrap_or_default(),
-        ),
-        _ => (Kind::UnknownAuthority, String::new()),
-    }
+    let names = || context.current_cert().map(names).unwrap_or_default();
+    let kind = match context.error().as_raw() {
+        9 => Kind::NotYetValid,
+        10 if context.error_depth() == 0 => Kind::Expired,
+        10 => Kind::AuthorityExpired,
+        62 | 64 => return (Kind::OtherName, names()),
+        _ => Kind::UnknownAuthority,
+    };
+    (kind, String::new())
 }
 
 /// Returns the names and addresses that a certificate contains.
 fn names(certificate: &X509Ref) -> String {
     let mut names = Vec::new();
     for name in certificate.subject_alt_names().into_iter().flatten() {
-        if let Some(dns) = name.dnsname() {
-            names.push(dns.to_owned());
-        } else if let Some(bytes) = name.ipaddress() {
-            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-            let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
-            names.extend(address.map(|address| address.to_string()));
-        }
-    }
-    if names.is_empty() {
-        let common_names = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
-        names.extend(common_names.filter_map(|name| name.data().to_string().ok()));
+        names.extend(name.dnsname().map(str::to_owned));
+        let bytes = name.ipaddress().unwrap_or_default();
+        let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+        let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+        names.extend(address.map(|address| address.to_string()));
     }
     names.join(", ")
 }

@@ -10,12 +10,17 @@ use proptest::prelude::*;
 use crate::config::{Config, Host, Password, RootCert, SslMode};
 use crate::environment::Environment;
 use crate::parameters::PARAMETERS;
-use crate::settings::Settings;
-use crate::url::parse;
+use crate::settings::resolve;
 
 fn config(process: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Result<Config, String> {
-    Config::from_environment(&Environment::of(process, dotenv, "/project"))
-        .map_err(|error| error.to_string())
+    let mut environment = Environment::default();
+    for (name, value) in process {
+        environment.add(name, value.to_string(), None);
+    }
+    for (name, value) in dotenv {
+        environment.add(name, value.to_string(), Some("/project".into()));
+    }
+    Config::from_environment(&environment).map_err(|error| error.to_string())
 }
 
 fn of_url(url: &str) -> Result<Config, String> {
@@ -321,12 +326,6 @@ fn settings_that_cannot_be_used_are_refused_with_what_to_do() {
              In a user name, a password and a parameter write @ as %40, : as %3A, / as %2F and % as %25.",
         ),
         (
-            "postgresql://h/?sslmode=require&sslrootcert=system",
-            "sslmode=require cannot be used with the operating system's certificates\n\
-             Anyone can get a certificate from those authorities, so the host name must be checked as well: \
-             use sslmode=verify-full, or name your cluster's ca.crt with sslrootcert.",
-        ),
-        (
             "postgresql://h/?load_balance_hosts=yes",
             "load_balance_hosts in DATABASE_URL is not valid: it must be disable or random",
         ),
@@ -338,6 +337,41 @@ fn settings_that_cannot_be_used_are_refused_with_what_to_do() {
         port.starts_with("port in DATABASE_URL is not valid"),
         "{port}"
     );
+}
+
+#[test]
+fn options_are_split_into_names_and_values() {
+    let mut config = of_url("postgresql://h").unwrap();
+    let mut settings = |options: &str| {
+        config.options = Some(options.to_owned());
+        let settings = config
+            .server_settings()
+            .map_err(|error| error.to_string())?;
+        let pairs = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        Ok::<_, String>(pairs.collect::<Vec<_>>().join("|"))
+    };
+    assert_eq!(settings("").unwrap(), "");
+    assert_eq!(
+        settings("--cluster=a-1  -c b=2 -cc=3=4").unwrap(),
+        "cluster=a-1|b=2|c=3=4"
+    );
+    for other in [
+        "-d 5",
+        "-c",
+        "-c a",
+        "--a",
+        "text",
+        "a=b",
+        r"-c search_path=a\ b",
+    ] {
+        let error = settings(other).unwrap_err();
+        assert!(
+            error.starts_with("options is not valid"),
+            "{other}: {error}"
+        );
+    }
 }
 
 #[test]
@@ -388,6 +422,13 @@ fn text() -> impl Strategy<Value = String> {
     "[^\0]{1,20}"
 }
 
+const MODES: [SslMode; 4] = [
+    SslMode::Disable,
+    SslMode::Require,
+    SslMode::VerifyCa,
+    SslMode::VerifyFull,
+];
+
 fn any_config() -> impl Strategy<Value = Config> {
     let name = prop_oneof![
         "[a-z0-9.-]{1,12}",
@@ -407,7 +448,7 @@ fn any_config() -> impl Strategy<Value = Config> {
         text(),
     );
     let files = (option::of(path()), option::of(path()), option::of(path()));
-    let mode = prop::sample::select(&SslMode::ALL[..]);
+    let mode = prop::sample::select(&MODES[..]);
     let timeout = option::of((1..=i32::MAX as u64).prop_map(Duration::from_secs));
     (
         vec(host, 1..4),
@@ -443,10 +484,7 @@ fn any_config() -> impl Strategy<Value = Config> {
 proptest! {
     #[test]
     fn what_is_written_is_read_again(config in any_config()) {
-        let none = Environment::default();
-        let read = parse(&config.to_url())
-            .and_then(|parameters| Settings::new(parameters, None, &none))
-            .and_then(Settings::resolve);
+        let read = resolve(&config.to_url(), None, &Environment::default());
         prop_assert_eq!(read.map_err(|error| error.to_string()), Ok(config));
     }
 

@@ -1,4 +1,5 @@
-//! [`Kind`]: why an attempt to connect failed, from the SQLSTATE or, without one, from the error's text.
+//! [`Kind`]: why an attempt to connect failed, from the SQLSTATE or, without one, from the error's
+//! text.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -16,7 +17,7 @@ pub enum Kind {
     Refused,
     /// The TCP connection was not established within `connect_timeout`.
     TimedOut,
-    /// The TCP connection was established, and the server did not answer within `connect_timeout`.
+    /// The TCP connection was established; the server did not answer within `connect_timeout`.
     NoAnswer,
     /// The server does not offer TLS.
     NoTls,
@@ -53,69 +54,33 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
-    #[cfg(test)]
-    pub(crate) const ALL: [Kind; 20] = [
-        Kind::HostNotFound,
-        Kind::Refused,
-        Kind::TimedOut,
-        Kind::NoAnswer,
-        Kind::NoTls,
-        Kind::TlsRequired,
-        Kind::UnknownAuthority,
-        Kind::Expired,
-        Kind::AuthorityExpired,
-        Kind::NotYetValid,
-        Kind::OtherName,
-        Kind::ClientCertificate,
-        Kind::Password,
-        Kind::NoPassword,
-        Kind::NotAuthorized,
-        Kind::NoDatabase,
-        Kind::Busy,
-        Kind::ScramIterations,
-        Kind::Settings,
-        Kind::Other,
-    ];
-
-    /// Whether no further address is tried. libpq's rule: after an authentication failure (password,
-    /// certificate) the search ends.
+    /// Whether no further address is tried. libpq's rule: after an authentication failure
+    /// (password, certificate) the search ends.
     pub(crate) fn ends_search(self) -> bool {
+        use Kind::{Busy, HostNotFound, NoAnswer, Other, Refused, TimedOut};
         !matches!(
             self,
-            Kind::HostNotFound
-                | Kind::Refused
-                | Kind::TimedOut
-                | Kind::NoAnswer
-                | Kind::Busy
-                | Kind::Other
-        )
-    }
-
-    pub(crate) fn is_about_certificate(self) -> bool {
-        matches!(
-            self,
-            Kind::UnknownAuthority | Kind::Expired | Kind::OtherName
+            HostNotFound | Refused | TimedOut | NoAnswer | Busy | Other
         )
     }
 }
 
+pub(crate) type Source = Box<dyn Error + Send + Sync>;
+
 /// A driver's error from one attempt to connect, with the server's SQLSTATE if the driver knows it.
 ///
-/// Every error converts into it with `?`. An [`io::Error`] of kind `TimedOut` is recognised as the end of
-/// the time limit, and a [`ConfigError`] as settings that the driver cannot honour.
+/// Every error converts into it with `?`. An [`io::Error`] of kind `TimedOut` is recognised as the
+/// end of the time limit, and a [`ConfigError`] as settings that the driver cannot honour.
 pub struct AttemptError {
-    pub(crate) source: Box<dyn Error + Send + Sync>,
+    pub(crate) source: Source,
     sqlstate: Option<String>,
 }
 
 impl AttemptError {
     /// Wraps a driver's error and the server's SQLSTATE.
-    pub fn new(error: impl Error + Send + Sync + 'static, sqlstate: Option<&str>) -> AttemptError {
-        AttemptError {
-            source: Box::new(error),
-            sqlstate: sqlstate.map(str::to_owned),
-        }
+    pub fn new(error: impl Into<Source>, sqlstate: Option<String>) -> AttemptError {
+        let source = error.into();
+        AttemptError { source, sqlstate }
     }
 
     /// Returns why the attempt failed, and the text of the server or the driver.
@@ -127,7 +92,8 @@ impl AttemptError {
         }
         if let Some(sqlstate) = &self.sqlstate {
             let text = causes().last().unwrap_or(error).to_string();
-            return of_server(Some(sqlstate), server_message(&text).unwrap_or(&text));
+            let message = server_message(&text).unwrap_or(&text);
+            return (of_server(Some(sqlstate), message), one_line(message));
         }
         let io_error = causes().find_map(|cause| cause.downcast_ref::<io::Error>());
         match io_error.map(io::Error::kind) {
@@ -144,101 +110,82 @@ impl<E: Error + Send + Sync + 'static> From<E> for AttemptError {
     }
 }
 
+/// What a message of the server begins with, and what its first line ends with.
+#[rustfmt::skip]
+const SERVER_TEXTS: [(&str, &str, Kind); 11] = [
+    ("password authentication failed for user ", "", Kind::Password),
+    ("connection requires a valid client certificate", "", Kind::ClientCertificate),
+    ("certificate authentication failed", "", Kind::ClientCertificate),
+    ("no pg_hba.conf entry for ", "", Kind::NotAuthorized),
+    ("pg_hba.conf rejects connection for ", "", Kind::NotAuthorized),
+    ("role \"", "\" does not exist", Kind::NotAuthorized),
+    ("database \"", "\" does not exist", Kind::NoDatabase),
+    ("the database system is ", "", Kind::Busy),
+    ("sorry, too many clients already", "", Kind::Busy),
+    ("remaining connection slots are reserved", "", Kind::Busy),
+    ("too many connections for ", "", Kind::Busy),
+];
+
+/// What a text without an SQLSTATE contains, in the words of libpq, `postgres`, sqlx and OpenSSL.
+/// The first that fits counts.
+#[rustfmt::skip]
+const DRIVER_TEXTS: [(&str, Kind); 17] = [
+    ("no password supplied", Kind::NoPassword),
+    ("password missing", Kind::NoPassword),
+    ("SCRAM iteration count exceeds the maximum", Kind::ScramIterations),
+    ("Connection refused", Kind::Refused),
+    ("timeout expired", Kind::TimedOut),
+    ("timed out", Kind::TimedOut),
+    ("server does not support SSL", Kind::NoTls),
+    ("server does not support TLS", Kind::NoTls),
+    ("does not match host name", Kind::OtherName),
+    ("ostname mismatch", Kind::OtherName),
+    ("IP address mismatch", Kind::OtherName),
+    ("certificate has expired", Kind::Expired),
+    ("certificate verify failed", Kind::UnknownAuthority),
+    ("alert certificate required", Kind::ClientCertificate),
+    ("alert handshake failure", Kind::ClientCertificate),
+    ("alert bad certificate", Kind::ClientCertificate),
+    ("alert unknown ca", Kind::ClientCertificate),
+];
+
 /// Classifies an error message of the server.
-fn of_server(sqlstate: Option<&str>, message: &str) -> (Kind, String) {
-    let begins = |phrases: &[&str]| phrases.iter().any(|phrase| message.starts_with(phrase));
-    let is_missing = |what: &str| {
-        begins(&[&format!("{what} \"")]) && first_line(message).ends_with("\" does not exist")
-    };
-    let certificate = [
-        "connection requires a valid client certificate",
-        "certificate authentication failed",
-    ];
-    let busy = [
-        "the database system is ",
-        "sorry, too many clients already",
-        "remaining connection slots are reserved",
-        "too many connections for ",
-    ];
-    let kind = match sqlstate {
+fn of_server(sqlstate: Option<&str>, message: &str) -> Kind {
+    let first_line = message.lines().next().unwrap_or_default().trim_end();
+    let fits = |begin, end| first_line.starts_with(begin) && first_line.ends_with(end);
+    let by_text = SERVER_TEXTS
+        .iter()
+        .find(|(begin, end, _)| fits(*begin, *end));
+    let by_text = by_text.map(|(_, _, kind)| *kind);
+    match sqlstate {
         Some("28P01") => Kind::Password,
         Some("3D000") => Kind::NoDatabase,
         Some("53300" | "57P03") => Kind::Busy,
-        _ if begins(&["node is running secure mode, SSL connection required"]) => Kind::TlsRequired,
-        // libpq does not pass the SQLSTATE on, and 28000 has several meanings.
-        None | Some("28000") => {
-            if begins(&["password authentication failed for user "]) {
-                Kind::Password
-            } else if begins(&certificate) {
-                Kind::ClientCertificate
-            } else if sqlstate.is_some()
-                || begins(&[
-                    "no pg_hba.conf entry for ",
-                    "pg_hba.conf rejects connection for ",
-                ])
-                || is_missing("role")
-            {
-                Kind::NotAuthorized
-            } else if is_missing("database") {
-                Kind::NoDatabase
-            } else if begins(&busy) {
-                Kind::Busy
-            } else {
-                Kind::Other
-            }
-        }
-        _ => Kind::Other,
-    };
-    (kind, one_line(message))
+        _ if fits("node is running secure mode, SSL connection required", "") => Kind::TlsRequired,
+        // 28000 has several meanings, and libpq passes no SQLSTATE on.
+        Some("28000") => by_text.unwrap_or(Kind::NotAuthorized),
+        None => by_text.unwrap_or(Kind::Other),
+        Some(_) => Kind::Other,
+    }
 }
 
-/// Classifies the text of an error that carries no SQLSTATE, in the words of libpq, `postgres`, sqlx and
-/// OpenSSL.
+/// Classifies the text of an error that carries no SQLSTATE.
 fn of_text(text: &str) -> (Kind, String) {
     // libpq: `connection to server at "HOST" (ADDRESS), port N failed: ` precedes the reason.
-    let (_, text) = text
-        .split_once("connection to server at \"")
-        .and_then(|(_, rest)| rest.split_once(" failed: "))
-        .unwrap_or(("", text));
+    let prefixed = text.split_once("connection to server at \"");
+    let reason = prefixed.and_then(|(_, rest)| rest.split_once(" failed: "));
+    let text = reason.map_or(text, |(_, reason)| reason);
     if let Some(message) = server_message(text) {
-        return of_server(None, message);
+        return (of_server(None, message), one_line(message));
     }
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    let kind = if says(&["no password supplied", "password missing"]) {
-        Kind::NoPassword
-    } else if says(&["SCRAM iteration count exceeds the maximum"]) {
-        Kind::ScramIterations
-    } else if says(&["Connection refused"]) {
-        Kind::Refused
-    } else if says(&["timeout expired", "timed out"]) {
-        Kind::TimedOut
-    } else if says(&["server does not support SSL", "server does not support TLS"]) {
-        Kind::NoTls
-    } else if says(&[
-        "does not match host name",
-        "ostname mismatch",
-        "IP address mismatch",
-    ]) {
-        Kind::OtherName
-    } else if says(&["certificate has expired"]) {
-        Kind::Expired
-    } else if says(&["certificate verify failed"]) {
-        Kind::UnknownAuthority
-    } else if says(&[
-        "alert certificate required",
-        "alert handshake failure",
-        "alert bad certificate",
-        "alert unknown ca",
-    ]) {
-        Kind::ClientCertificate
-    } else {
-        Kind::Other
-    };
-    (kind, one_line(text))
+    let found = DRIVER_TEXTS
+        .iter()
+        .find(|(phrase, _)| text.contains(phrase));
+    (found.map_or(Kind::Other, |(_, kind)| *kind), one_line(text))
 }
 
-/// Returns the message that follows the severity of a server's error: `FATAL:  `, `ERROR: `. A server may
-/// translate the severity.
+/// Returns the message that follows the severity of a server's error: `FATAL:  `, `ERROR: `. A
+/// server may translate the severity.
 fn server_message(text: &str) -> Option<&str> {
     let (severity, message) = text.split_once(':')?;
     let is_severity = !severity.is_empty() && severity.chars().all(char::is_uppercase);
@@ -255,10 +202,6 @@ fn chain_text(error: &(dyn Error + 'static)) -> String {
         }
     }
     text
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default().trim_end()
 }
 
 fn one_line(text: &str) -> String {

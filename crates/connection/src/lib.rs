@@ -1,9 +1,9 @@
 //! The settings of a connection to CockroachDB, with the same meaning for every driver.
 //!
-//! The connection string that CockroachDB's console gives out works unchanged with every driver and means
-//! what [libpq's documentation](https://www.postgresql.org/docs/current/libpq-connect.html) says. This crate
-//! reads it, resolves TLS and finds a server; it knows no driver. Each driver's package turns a [`Server`]
-//! into a connection:
+//! The connection string that CockroachDB's console gives out works unchanged with every driver and
+//! means what [libpq's documentation](https://www.postgresql.org/docs/current/libpq-connect.html)
+//! says. This crate reads it, resolves TLS and finds a server; it knows no driver. Each driver's
+//! package turns a [`Server`] into a connection:
 //!
 //! ```no_run
 //! # type Connection = std::net::TcpStream;
@@ -14,38 +14,31 @@
 //! }
 //!
 //! fn connect_to(server: Server) -> Result<Connection, AttemptError> {
-//! #   let connection = std::net::TcpStream::connect((server.host.name.as_str(), server.host.port))?;
 //!     // Pass server.host, server.hostaddr(), server.config and server.tls to the driver.
-//!     Ok(connection)
+//! #   Ok(std::net::TcpStream::connect((server.host.name.as_str(), server.host.port))?)
 //! }
 //!
 //! # fn main() -> Result<(), ConnectError> {
-//! let config = Config::from_env()?;
-//! println!("connecting to {config}"); // postgresql://user:***@host:26257/defaultdb?…
-//! let connection = connect(&config)?;
+//! let connection = connect(&Config::from_env()?)?;
 //! # Ok(()) }
 //! ```
 //!
 //! # Layout
 //!
-//! - `config`: [`Config`], the settings.
-//! - `settings`: from the URL, the variables and the defaults to a [`Config`].
-//! - `parameters`: the supported parameters and the refused variables.
-//! - `url`: the grammar of the URL.
-//! - `options`: takes the parameter `options` apart.
-//! - `environment`: the variables of the process and of `.env`.
-//! - `error`: [`ConfigError`], what is wrong with the settings.
+//! - `config`: [`Config`], the settings; `error`: [`ConfigError`], what is wrong with them.
+//! - `settings`: from the URL (`url`), the variables (`environment`) and the defaults to a
+//!   [`Config`]; `parameters`: the supported parameters and the refused variables.
 //! - `tls`: [`Tls`], the policy; `pem`: reading certificate and key files.
 //! - `connect`: [`Config::connect_with`], the search for a server, and [`ConnectError`].
-//! - `failure`: [`Kind`], why an attempt failed; `advice`: the words for it; `certificate`: a look at the
-//!   server to find the exact reason.
+//! - `failure`: [`Kind`], why an attempt failed; `advice`: the words for it; `certificate`: a look
+//!   at the server to find the exact reason.
 //!
 //! # Where settings come from
 //!
-//! The first source that has a value wins: the URL; then the `PG*` variable of the environment; then that
-//! of the nearest `.env`, upwards from the working directory; then the default. [`Config`] has the variable
-//! and the default of each parameter. A `PGHOST` in the environment wins over a `DATABASE_URL` in `.env`. A
-//! relative path in `.env` is relative to that file.
+//! The first source that has a value wins: the URL; then the `PG*` variable of the environment;
+//! then that of the nearest `.env`, upwards from the working directory; then the default.
+//! [`Config`] has the variable and the default of each parameter. A `PGHOST` in the environment
+//! wins over a `DATABASE_URL` in `.env`. A relative path in `.env` is relative to that file.
 //!
 //! # sslmode
 //!
@@ -59,33 +52,33 @@
 //! Without `sslrootcert`, the root certificate is `~/.postgresql/root.crt` if it exists, else, with
 //! `verify-full`, those that the operating system trusts. `sslrootcert=system` names the latter.
 //!
-//! SeaORM is stricter: with a root certificate, it verifies the host name in every mode, and it refuses a
-//! file with several certificates. It also accepts a certificate for the host's name from an authority that
-//! the operating system trusts.
+//! SeaORM is stricter: with a root certificate, it verifies the host name in every mode, and it
+//! refuses a file with several certificates, and `options` with a backslash. It also accepts a
+//! certificate for the host's name from an authority that the operating system trusts.
 //!
-//! # Where this is narrower than libpq
+//! # Where this differs from libpq
 //!
 //! - URLs only, no keyword/value strings; no password file, no service file.
 //! - No `sslmode=prefer` and `allow`, which protect from nothing, and no Unix sockets.
-//! - A parameter that not every driver can honour is refused by its name (`channel_binding`, `hostaddr`,
-//!   `sslcrl`, …), and so is its variable, unless its value changes nothing (`PGCHANNELBINDING=prefer`).
+//! - A parameter that not every driver can honour is refused by its name (`channel_binding`,
+//!   `hostaddr`, `sslcrl`, …), and so is its variable, unless its value changes nothing
+//!   (`PGCHANNELBINDING=prefer`).
 //! - An `@` that is not percent-encoded is refused: it may be part of a password.
-//! - A root or client certificate that is named and missing is an error in every mode but `disable`; libpq
-//!   connects without it.
-//! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system` with it:
-//!   anyone can get a certificate from those authorities.
+//! - A root or client certificate that is named and missing is an error in every mode but
+//!   `disable`; libpq connects without it.
+//! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system`
+//!   with it: anyone can get a certificate from those authorities.
 //! - `~/.postgresql/root.crl` is refused, since only libpq would read it.
-//! - Keys that are encrypted with a pass phrase are refused.
-//!
-//! It is wider in one case: with `verify-full` and no root certificate libpq fails, and this crate uses the
-//! operating system's certificates.
-
+//! - Keys that are encrypted with a pass phrase are refused, and keys that a group can read, even if
+//!   root owns them.
+//! - With `verify-full` and no root certificate, libpq fails; this crate uses the operating
+//!   system's certificates.
 //!
 //! # What connecting costs
 //!
-//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres` and SeaORM 5,
-//! Diesel 7 (it sets the time zone and the encoding in statements of their own). PostgreSQL before version
-//! 18 and OpenSSL need one more each time to agree on a curve.
+//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres`
+//! and SeaORM 5, Diesel 7 (it sets the time zone and the encoding in statements of their own).
+//! PostgreSQL before version 18 and OpenSSL need one more each time to agree on a curve.
 
 #![warn(missing_docs)]
 
@@ -100,7 +93,6 @@ mod connect_tests;
 mod environment;
 mod error;
 mod failure;
-mod options;
 mod parameters;
 mod pem;
 mod settings;
@@ -113,4 +105,5 @@ pub use config::{Config, Host, Password, RootCert, SslMode};
 pub use connect::{ConnectError, Server};
 pub use error::ConfigError;
 pub use failure::{AttemptError, Kind};
-pub use tls::{Identity, Tls, Verify};
+pub use pem::{Identity, Roots};
+pub use tls::{Tls, Verify};

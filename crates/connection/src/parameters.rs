@@ -1,6 +1,9 @@
-//! The parameters of a connection: their names, their variables, and the variables that are refused.
+//! The parameters of a connection: their names, their variables, and the variables that are
+//! refused.
 
 use std::collections::BTreeMap;
+
+use crate::error::ConfigError;
 
 /// Values by libpq's parameter name, as they are written in the URL.
 pub(crate) type Parameters = BTreeMap<&'static str, String>;
@@ -48,25 +51,34 @@ pub(crate) const REFUSED_VARIABLES: [(&str, &[&str]); 20] = [
     ("PGTZ", &[]),
 ];
 
-/// Whether this value is or contains a placeholder of a template: `<password>`, `<certs_dir>/ca.crt`.
-pub(crate) fn is_placeholder(parameter: &str, raw: &str) -> bool {
-    let Some((before, rest)) = raw.split_once('<') else {
-        return false;
-    };
-    let Some((name, after)) = rest.split_once('>') else {
-        return false;
-    };
-    // A real password may contain angle brackets, and a placeholder is shown in the message.
-    let is_password = parameter == "password";
-    if is_password && !(before.is_empty() && after.is_empty() && names_a_password(name)) {
-        return false;
-    }
+/// Returns an error if this value is or contains a placeholder of a template: `<password>`,
+/// `<certs_dir>/ca.crt`. The message shows `name` and the value.
+pub(crate) fn refuse_placeholder(
+    parameter: &str,
+    name: &str,
+    value: &str,
+) -> Result<(), ConfigError> {
+    let (before, rest) = value.split_once('<').unwrap_or_default();
+    let (word, after) = rest.split_once('>').unwrap_or_default();
     let is_word = |c: char| c.is_ascii_alphanumeric() || "_- ".contains(c);
-    !name.is_empty() && name.chars().all(is_word)
+    let is_placeholder = match parameter {
+        // The text may be a piece of a password, so it is never shown.
+        "port" => false,
+        // A real password may contain angle brackets.
+        "password" => before.is_empty() && after.is_empty() && names_a_password(word),
+        _ => true,
+    };
+    if !is_placeholder || word.is_empty() || !word.chars().all(is_word) {
+        return Ok(());
+    }
+    Err(ConfigError::from(format!(
+        "{name} is still the placeholder {value}\n\
+         Put your own value there, in .env or in the environment."
+    )))
 }
 
-fn names_a_password(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let ends = ["-password", "_password", " password"];
-    name == "password" || ends.iter().any(|end| name.ends_with(end))
+fn names_a_password(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let before = word.strip_suffix("password");
+    before.is_some_and(|before| before.is_empty() || before.ends_with(['-', '_', ' ']))
 }

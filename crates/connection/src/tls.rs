@@ -2,23 +2,24 @@
 //! certificate is sent.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use openssl::error::ErrorStack;
-use openssl::pkey::{PKey, Private};
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslMethod, SslVerifyMode, SslVersion};
-use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 
 use crate::config::{Config, RootCert, SslMode};
 use crate::error::ConfigError;
-use crate::pem;
+use crate::pem::{Identity, Roots};
 
 /// How a connection is encrypted. All files are read and checked.
 pub struct Tls {
-    verify: Verify,
-    roots: Option<Roots>,
-    identity: Option<Identity>,
+    /// What is verified of the server's certificate.
+    pub verify: Verify,
+    /// The trusted certificates; `None` for the operating system's.
+    pub roots: Option<Roots>,
+    /// The client certificate.
+    pub identity: Option<Identity>,
 }
 
 /// What is verified of the server's certificate.
@@ -32,119 +33,60 @@ pub enum Verify {
     ChainAndName,
 }
 
-struct Roots {
-    path: PathBuf,
-    certificates: Vec<X509>,
-}
-
-/// A client certificate with its private key.
-pub struct Identity {
-    /// The file of `sslcert`.
-    pub certificate_path: PathBuf,
-    /// The file of `sslkey`.
-    pub key_path: PathBuf,
-    chain: Vec<X509>,
-    key: PKey<Private>,
-}
-
 impl Tls {
-    /// Resolves the sslmode table of the crate's documentation. `None` is a connection without encryption.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a file is missing or cannot be used, or if `verify-ca` would trust every
-    /// authority that the operating system trusts.
+    /// Resolves the sslmode table of the crate's documentation. `None` is a connection without
+    /// encryption.
     pub(crate) fn resolve(config: &Config) -> Result<Option<Tls>, ConfigError> {
-        Tls::resolve_in(config, env::home_dir().map(|home| home.join(".postgresql")))
+        // No file can exist below /dev/null.
+        let home = env::home_dir().unwrap_or_else(|| "/dev/null".into());
+        Tls::resolve_in(config, &home.join(".postgresql"))
     }
 
     /// Resolves with the default files in this directory.
-    pub(crate) fn resolve_in(
-        config: &Config,
-        defaults: Option<PathBuf>,
-    ) -> Result<Option<Tls>, ConfigError> {
-        if config.sslmode == SslMode::Disable {
-            return Ok(None);
-        }
-        let default = |name: &str| defaults.as_ref().map(|directory| directory.join(name));
-        let default_file = |name: &str| default(name).filter(|path| path.exists());
-
-        let root = config.sslrootcert.clone();
-        let roots = match root.or_else(|| default_file("root.crt").map(RootCert::File)) {
-            Some(RootCert::File(path)) => {
-                let certificates = pem::read_roots(&path)?;
-                Some(Roots { path, certificates })
-            }
-            Some(RootCert::System) | None => None,
+    pub(crate) fn resolve_in(config: &Config, defaults: &Path) -> Result<Option<Tls>, ConfigError> {
+        let default = |name: &str| Some(defaults.join(name)).filter(|path| path.exists());
+        let file = match &config.sslrootcert {
+            Some(RootCert::File(path)) => Some(path.clone()),
+            Some(RootCert::System) => None,
+            None => default("root.crt"),
         };
-        let verify = match (config.sslmode, &roots) {
-            (SslMode::VerifyFull, _) => Verify::ChainAndName,
-            (SslMode::VerifyCa, None) => {
-                return Err(ConfigError::WeakWithSystemRoots {
-                    sslmode: config.sslmode.name(),
-                });
+        let verify = match (config.sslmode, &config.sslrootcert, &file) {
+            (SslMode::VerifyFull, ..) => Verify::ChainAndName,
+            (_, Some(RootCert::System), _) | (SslMode::VerifyCa, _, None) => {
+                return Err(ConfigError::from(format!(
+                    "sslmode={} cannot be used with the operating system's certificates\n\
+                     Anyone can get a certificate from those authorities, so the host name must be \
+                     checked as well: use sslmode=verify-full, or name your cluster's ca.crt with \
+                     sslrootcert.",
+                    config.sslmode.name()
+                )));
             }
+            (SslMode::Disable, ..) => return Ok(None),
             // libpq's rule: `require` checks the chain if a root certificate is given.
-            (_, Some(_)) => Verify::Chain,
-            (_, None) => Verify::Nothing,
+            (_, _, Some(_)) => Verify::Chain,
+            (_, _, None) => Verify::Nothing,
         };
-        if let Some(path) = default_file("root.crl").filter(|_| verify != Verify::Nothing) {
-            return Err(ConfigError::File {
-                what: "the revocation list",
-                path,
-                problem: "it is not supported, since only libpq would read it\n\
-                          Move it away to connect without it."
-                    .to_owned(),
-            });
+        if let Some(path) = default("root.crl").filter(|_| verify != Verify::Nothing) {
+            return Err(ConfigError::from(format!(
+                "the revocation list {}: it is not supported, since only libpq would read it\n\
+                 Move it away to connect without it.",
+                path.display()
+            )));
         }
-
-        let sslcert = config
-            .sslcert
-            .clone()
-            .or_else(|| default_file("postgresql.crt"));
-        let sslkey = config.sslkey.clone().or_else(|| default("postgresql.key"));
-        let identity = sslcert.map(|certificate_path| {
-            let key_path = sslkey.unwrap_or_default();
-            let (chain, key) = pem::read_identity(&certificate_path, &key_path)?;
-            Ok(Identity {
-                certificate_path,
-                key_path,
-                chain,
-                key,
-            })
-        });
+        let sslcert = config.sslcert.clone().or_else(|| default("postgresql.crt"));
+        let sslkey = config.sslkey.clone();
+        let sslkey = sslkey.unwrap_or_else(|| defaults.join("postgresql.key"));
+        let identity = sslcert.map(|sslcert| Identity::read(sslcert, sslkey));
         Ok(Some(Tls {
             verify,
-            roots,
+            roots: file.map(Roots::read).transpose()?,
             identity: identity.transpose()?,
         }))
     }
 
-    /// Returns what is verified of the server's certificate.
-    pub fn verify(&self) -> Verify {
-        self.verify
-    }
-
-    /// Returns the file with the trusted certificates; `None` for the operating system's.
-    pub fn root_path(&self) -> Option<&Path> {
-        self.roots.as_ref().map(|roots| roots.path.as_path())
-    }
-
-    /// Returns the trusted certificates; `None` for the operating system's.
-    pub fn root_certificates(&self) -> Option<&[X509]> {
-        self.roots
-            .as_ref()
-            .map(|roots| roots.certificates.as_slice())
-    }
-
-    /// Returns the client certificate.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
-    }
-
-    /// Returns an OpenSSL connector that trusts these certificates only, verifies the chain as
-    /// [`Tls::verify`] says and sends the client certificate. Whether the name is verified is set on each
-    /// connection, with `ConnectConfiguration::set_verify_hostname`.
+    /// Returns an OpenSSL connector that trusts [`Tls::roots`] only, verifies the chain as
+    /// [`Tls::verify`] says and sends the client certificate. Whether the name is verified is set
+    /// on each connection, with `ConnectConfiguration::set_verify_hostname`.
     ///
     /// # Errors
     ///
@@ -165,34 +107,12 @@ impl Tls {
             Verify::Chain | Verify::ChainAndName => SslVerifyMode::PEER,
         });
         if let Some(identity) = &self.identity {
-            let (leaf, issuers) = identity.chain.split_at(1);
-            builder.set_certificate(&leaf[0])?;
-            for issuer in issuers {
+            builder.set_certificate(&identity.chain[0])?;
+            for issuer in &identity.chain[1..] {
                 builder.add_extra_chain_cert(issuer.clone())?;
             }
             builder.set_private_key(&identity.key)?;
         }
         Ok(builder)
-    }
-}
-
-impl Identity {
-    /// Returns the certificate and its issuers in PEM.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if OpenSSL does.
-    pub fn certificate_pem(&self) -> Result<Vec<u8>, ErrorStack> {
-        let chain: Result<Vec<Vec<u8>>, _> = self.chain.iter().map(|one| one.to_pem()).collect();
-        Ok(chain?.concat())
-    }
-
-    /// Returns the private key in PEM (PKCS #8).
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if OpenSSL does.
-    pub fn key_pem(&self) -> Result<Vec<u8>, ErrorStack> {
-        self.key.private_key_to_pem_pkcs8()
     }
 }

@@ -1,5 +1,5 @@
-//! The grammar of the URL. The cases are those of PostgreSQL's own tests of libpq's URIs, and those where this
-//! crate is narrower.
+//! The grammar of the URL. The cases are those of PostgreSQL's own tests of libpq's URIs, and those
+//! where this crate is narrower.
 
 use crate::parameters::Parameters;
 use crate::url::parse;

@@ -9,8 +9,8 @@ use postgres_openssl::MakeTlsConnector;
 ///
 /// # Errors
 ///
-/// Returns an error if no server accepts the connection. The message says what was tried, what went wrong
-/// and what to do.
+/// Returns an error if no server accepts the connection. The message says what was tried, what went
+/// wrong and what to do.
 pub fn connect(config: &Config) -> Result<Client, ConnectError> {
     config.connect_with(connect_to)
 }
@@ -38,9 +38,10 @@ fn connect_to(server: Server) -> Result<Client, AttemptError> {
     let connected = match &server.tls {
         None => options.ssl_mode(SslMode::Disable).connect(NoTls),
         Some(tls) => {
-            // `postgres` knows only whether to encrypt. The OpenSSL connector checks the certificate.
+            // `postgres` knows only whether to encrypt. The OpenSSL connector checks the
+            // certificate.
             let mut connector = MakeTlsConnector::new(tls.connector()?.build());
-            let verify_name = tls.verify() == Verify::ChainAndName;
+            let verify_name = tls.verify == Verify::ChainAndName;
             connector.set_callback(move |connection, _| {
                 connection.set_verify_hostname(verify_name);
                 Ok(())
@@ -50,6 +51,6 @@ fn connect_to(server: Server) -> Result<Client, AttemptError> {
     };
     connected.map_err(|error| {
         let sqlstate = error.code().map(|state| state.code().to_owned());
-        AttemptError::new(error, sqlstate.as_deref())
+        AttemptError::new(error, sqlstate)
     })
 }

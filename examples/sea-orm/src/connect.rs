@@ -3,29 +3,30 @@
 use std::env;
 use std::time::Duration;
 
-use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Tls, Verify};
+use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Verify};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sea_orm::sqlx::{ConnectOptions, Connection, Error};
+use sea_orm::sqlx::{ConnectOptions, Connection};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// Connects to the first of the config's servers that accepts the connection.
 ///
 /// # Errors
 ///
-/// Returns an error if no server accepts the connection. The message says what was tried, what went wrong
-/// and what to do.
+/// Returns an error if no server accepts the connection. The message says what was tried, what went
+/// wrong and what to do.
 pub async fn connect(config: &Config) -> Result<DatabaseConnection, ConnectError> {
     config.connect_by_name_async(connect_to).await
 }
 
 async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> {
     let options = connect_options(&server)?;
-    let limit = server.time_limit();
-    // One connection, like the other drivers; a program that serves many requests at once needs more. A
-    // ping before each use would cost a round trip, so only a connection that was idle gets one.
+    // One connection, like the other drivers; a program that serves many requests at once needs
+    // more. A ping before each use would cost a round trip, so only a connection that was idle gets
+    // one.
     let pool = PgPoolOptions::new()
         .max_connections(1)
+        .acquire_timeout(server.time_limit)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {
@@ -34,117 +35,82 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
                 }
                 Ok(true)
             })
-        })
-        .acquire_timeout(limit.min(Duration::from_secs(365 * 24 * 60 * 60)));
-
-    // The pool retries a refused connection, or a server with too many, and hides the reason until its
-    // time limit. If the pool is not connected soon, one plain connection finds the reason.
-    let pause = Duration::from_millis(500);
+        });
+    // The pool retries if the server refuses the connection or has too many, and hides the reason
+    // until its time limit. If it is not connected soon, a plain connection finds the reason. The
+    // pool may have taken the last free connection, so it may still win.
+    let pause = server.time_limit.min(Duration::from_secs(2)) / 4;
     let reason = async {
         sleep(pause).await;
-        match options.connect().await {
-            Ok(connection) => {
-                let _ = connection.close().await;
-                std::future::pending().await
-            }
-            // The pool may have taken the last free connection.
-            Err(error) => {
-                sleep(pause).await;
-                Err(error)
-            }
-        }
+        let error = options.connect().await.err();
+        sleep(pause).await;
+        error
     };
-    let connected = timeout(limit, async {
-        tokio::select! {
-            pool = pool.connect_with(options.clone()) => pool,
-            error = reason => error,
-        }
-    });
-    match connected.await.map_err(std::io::Error::from)? {
-        Ok(pool) => Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool)),
-        Err(Error::PoolTimedOut) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        Err(error) => {
-            let sqlstate = error.as_database_error().and_then(|error| error.code());
-            let sqlstate = sqlstate.map(|sqlstate| sqlstate.into_owned());
-            Err(AttemptError::new(error, sqlstate.as_deref()))
-        }
-    }
+    let connected = tokio::select! {
+        pool = pool.connect_with(options.clone()) => pool,
+        Some(error) = reason => Err(error),
+    };
+    let pool = connected.map_err(|error| {
+        let sqlstate = error.as_database_error().and_then(|error| error.code());
+        let sqlstate = sqlstate.map(|sqlstate| sqlstate.into_owned());
+        AttemptError::new(error, sqlstate)
+    })?;
+    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
-/// Sets every value, empty or not: `new_without_pgpass` reads the variables again, and a URL would make
-/// sqlx read a password file.
+/// Sets every value, empty or not: `new_without_pgpass` reads the variables again, and a URL would
+/// make sqlx read a password file.
 fn connect_options(server: &Server) -> Result<PgConnectOptions, AttemptError> {
     let config = &server.config;
-    let password = config
-        .password
-        .as_ref()
-        .map_or("", |password| password.reveal());
-    let options = PgConnectOptions::new_without_pgpass()
+    let password = config.password.as_ref();
+    let mut options = PgConnectOptions::new_without_pgpass()
         .host(&server.host.name)
         .port(server.host.port)
         .username(&config.user)
-        .password(password)
+        .password(password.map_or("", |password| password.reveal()))
         .database(&config.dbname)
-        .application_name(&config.application_name);
-    let options = with_server_options(options, config)?;
-    match &server.tls {
-        None => Ok(options.ssl_mode(PgSslMode::Disable)),
-        Some(tls) => with_tls(options, tls),
-    }
-}
-
-fn with_server_options(
-    options: PgConnectOptions,
-    config: &Config,
-) -> Result<PgConnectOptions, ConfigError> {
-    // sqlx would send what it read from PGOPTIONS in addition.
+        .application_name(&config.application_name)
+        .ssl_mode(PgSslMode::Disable);
     let read = options.get_options().unwrap_or_default();
-    if read == config.options.as_deref().unwrap_or_default() {
-        Ok(options)
-    } else if read.is_empty() {
-        Ok(options.options(config.server_settings()?))
-    } else {
-        Err(must_be_unset("PGOPTIONS"))
+    let is_same = read == config.options.as_deref().unwrap_or_default();
+    refuse_variable("PGOPTIONS", !is_same && !read.is_empty())?;
+    if !is_same {
+        options = options.options(config.server_settings()?);
     }
-}
-
-/// sqlx trusts the operating system's authorities in addition to a root certificate. They issue certificates
-/// to anyone, so the host name is verified whenever the chain is.
-fn with_tls(options: PgConnectOptions, tls: &Tls) -> Result<PgConnectOptions, AttemptError> {
-    let mut options = match tls.verify() {
-        Verify::Nothing => options.ssl_mode(PgSslMode::Require),
-        Verify::Chain | Verify::ChainAndName => options.ssl_mode(PgSslMode::VerifyFull),
+    let Some(tls) = &server.tls else {
+        return Ok(options);
     };
-    let mut read = Vec::new();
-    match tls.root_certificates() {
-        None => read.push("PGSSLROOTCERT"),
-        Some([root]) => options = options.ssl_root_cert_from_pem(root.to_pem()?),
-        Some(_) => {
+    // sqlx trusts the operating system's authorities in addition to a root certificate. They issue
+    // certificates to anyone, so the host name is verified whenever the chain is.
+    options = options.ssl_mode(match tls.verify {
+        Verify::Nothing => PgSslMode::Require,
+        Verify::Chain | Verify::ChainAndName => PgSslMode::VerifyFull,
+    });
+    refuse_variable("PGSSLROOTCERT", tls.roots.is_none())?;
+    if let Some(roots) = &tls.roots {
+        if roots.certificates.len() > 1 {
             let problem = "sslrootcert contains several certificates, and sqlx reads only the first\n\
                            Put the certificate of your cluster's authority into a file of its own.";
-            return Err(ConfigError::Driver(problem.to_owned()).into());
+            return Err(ConfigError::from(problem).into());
         }
+        options = options.ssl_root_cert(&roots.path);
     }
-    match tls.identity() {
-        None => read.extend(["PGSSLCERT", "PGSSLKEY"]),
-        Some(identity) => {
-            options = options
-                .ssl_client_cert_from_pem(identity.certificate_pem()?)
-                .ssl_client_key_from_pem(identity.key_pem()?);
-        }
+    refuse_variable("PGSSLCERT", tls.identity.is_none())?;
+    refuse_variable("PGSSLKEY", tls.identity.is_none())?;
+    if let Some(identity) = &tls.identity {
+        options = options
+            .ssl_client_cert(&identity.certificate_path)
+            .ssl_client_key_from_pem(identity.key.private_key_to_pem_pkcs8()?);
     }
-    // sqlx has read these variables, and has no way to take the values back.
-    match read
-        .into_iter()
-        .find(|variable| env::var_os(variable).is_some())
-    {
-        Some(variable) => Err(must_be_unset(variable).into()),
-        None => Ok(options),
-    }
+    Ok(options)
 }
 
-fn must_be_unset(variable: &str) -> ConfigError {
-    ConfigError::Driver(format!(
-        "sqlx would use {variable}, against the other settings\nUnset {variable} to connect."
-    ))
+/// sqlx has read this variable itself, and has no way to take the value back.
+fn refuse_variable(name: &str, differs: bool) -> Result<(), ConfigError> {
+    if !differs || env::var_os(name).is_none() {
+        return Ok(());
+    }
+    Err(ConfigError::from(format!(
+        "sqlx would use {name}, against the other settings\nUnset {name} to connect."
+    )))
 }

@@ -9,7 +9,7 @@ use deadpool::managed::{Manager, Metrics, PoolError, RecycleError, RecycleResult
 use postgres_openssl::MakeTlsConnector;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Connection, Error, NoTls};
+use tokio_postgres::{Client, Connection, NoTls};
 
 /// A pool of clients, which is shared by cloning it.
 pub type Pool = deadpool::managed::Pool<ClientManager>;
@@ -39,7 +39,7 @@ pub async fn connect(config: &Config) -> Result<Pool, ConnectError> {
 }
 
 fn to_connect_error(error: impl ToString) -> ConnectError {
-    ConfigError::Driver(error.to_string()).into()
+    ConfigError::from(error.to_string()).into()
 }
 
 /// Opens the clients of a pool.
@@ -51,7 +51,11 @@ impl Manager for ClientManager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Client, ConnectError> {
-        self.0.connect_with_async(connect_to).await
+        let connect = async |server: Server| {
+            let connected = timeout(server.time_limit, connect_to(server)).await;
+            connected.map_err(io::Error::from)?
+        };
+        self.0.connect_with_async(connect).await
     }
 
     async fn recycle(&self, client: &mut Client, metrics: &Metrics) -> RecycleResult<ConnectError> {
@@ -92,33 +96,35 @@ async fn connect_to(server: Server) -> Result<Client, AttemptError> {
         options.options(server_options);
     }
 
-    let limit = server.time_limit();
-    let Some(tls) = &server.tls else {
-        options.ssl_mode(SslMode::Disable);
-        let connected = timeout(limit, options.connect(NoTls)).await;
-        return start(connected.map_err(io::Error::from)?);
+    let connected = match &server.tls {
+        None => {
+            options.ssl_mode(SslMode::Disable);
+            options.connect(NoTls).await.map(serve)
+        }
+        Some(tls) => {
+            // `tokio-postgres` knows only whether to encrypt. The OpenSSL connector checks the
+            // certificate.
+            let mut connector = MakeTlsConnector::new(tls.connector()?.build());
+            let verify_name = tls.verify == Verify::ChainAndName;
+            connector.set_callback(move |connection, _| {
+                connection.set_verify_hostname(verify_name);
+                Ok(())
+            });
+            options.ssl_mode(SslMode::Require);
+            options.connect(connector).await.map(serve)
+        }
     };
-    // tokio-postgres knows only whether to encrypt. The OpenSSL connector checks the certificate.
-    let mut connector = MakeTlsConnector::new(tls.connector()?.build());
-    let verify_name = tls.verify() == Verify::ChainAndName;
-    connector.set_callback(move |connection, _| {
-        connection.set_verify_hostname(verify_name);
-        Ok(())
-    });
-    options.ssl_mode(SslMode::Require);
-    let connected = timeout(limit, options.connect(connector)).await;
-    start(connected.map_err(io::Error::from)?)
+    connected.map_err(|error| {
+        let sqlstate = error.code().map(|state| state.code().to_owned());
+        AttemptError::new(error, sqlstate)
+    })
 }
 
 /// Spawns the task that serves the client.
-fn start<S, T>(connected: Result<(Client, Connection<S, T>), Error>) -> Result<Client, AttemptError>
+fn serve<S, T>((client, connection): (Client, Connection<S, T>)) -> Client
 where
     Connection<S, T>: Future<Output: Send> + Send + 'static,
 {
-    let (client, connection) = connected.map_err(|error| {
-        let sqlstate = error.code().map(|state| state.code().to_owned());
-        AttemptError::new(error, sqlstate.as_deref())
-    })?;
     tokio::spawn(connection);
-    Ok(client)
+    client
 }
