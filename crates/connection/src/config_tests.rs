@@ -127,7 +127,7 @@ fn a_relative_path_in_dotenv_is_relative_to_that_file() {
 }
 
 #[test]
-fn without_a_url_a_host_is_enough_and_without_both_it_is_said() {
+fn pghost_replaces_database_url_and_without_both_there_is_an_error() {
     assert_eq!(
         config(&[("PGHOST", "h")], &[]).unwrap().hosts[0].to_string(),
         "h:26257"
@@ -483,7 +483,7 @@ fn any_config() -> impl Strategy<Value = Config> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(config in any_config()) {
+    fn from_url_reads_what_to_url_writes(config in any_config()) {
         let read = resolve(&config.to_url(), None, &Environment::default());
         prop_assert_eq!(read.map_err(|error| error.to_string()), Ok(config));
     }

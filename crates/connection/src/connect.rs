@@ -1,4 +1,4 @@
-//! The search for a server: [`Config::connect_with`] and its asynchronous twins, [`ConnectError`].
+//! Tries the servers until one accepts the connection: [`Config::connect_with`] and its asynchronous variants, [`ConnectError`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -58,7 +58,7 @@ impl Config {
     /// search ends when a server refuses the password or the certificate.
     ///
     /// Each call runs on a thread of its own, so that the limit also holds for a server that
-    /// accepts the connection and then does not answer. After the limit the thread is left behind,
+    /// accepts the connection and then does not answer. After the limit the thread is abandoned,
     /// and its connection is dropped.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Config {
         Err(search.into_error())
     }
 
-    /// Connects with an asynchronous driver: as [`Config::connect_with`], on any runtime.
+    /// Connects with an asynchronous driver, on any runtime. Like [`Config::connect_with`].
     ///
     /// `connect` must end each attempt after [`Server::time_limit`], with an [`io::Error`] of kind
     /// `TimedOut`: `tokio::time::timeout(server.time_limit, …).await` and [`io::Error::from`] do
@@ -195,7 +195,7 @@ impl Search {
         self.servers.pop_front()
     }
 
-    /// Records why an attempt failed. Looks at the server if the error does not say it exactly.
+    /// Records why an attempt failed. Connects once more to find the reason if the error is not exact.
     fn failed(&mut self, server: &Server, error: AttemptError) {
         let (mut kind, mut detail) = error.classify();
         let at = server.clone();
@@ -210,7 +210,7 @@ impl Search {
         if kind.ends_search() {
             self.hosts.clear();
             self.servers.clear();
-            // An earlier address of the same host is not the reason any more.
+            // This answer replaces the failures of the host's other addresses.
             self.failures.retain(|(host, _)| *host != server.host);
         }
         self.record(server.host.clone(), kind, &detail, error.source);
@@ -288,7 +288,7 @@ fn timed_out() -> io::Error {
 }
 
 /// Runs `work` on a thread and returns its result, or `None` if it takes longer than `limit`. After
-/// the limit the thread is left behind and its result is dropped.
+/// the limit the thread is abandoned and its result is dropped.
 fn run_within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

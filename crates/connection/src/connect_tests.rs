@@ -177,7 +177,7 @@ const ALL_KINDS: [Kind; 20] = [
 ];
 
 #[test]
-fn every_kind_has_words_and_a_row_in_the_troubleshooting_table() {
+fn every_kind_has_a_message_and_a_row_in_the_troubleshooting_table() {
     let readme = include_str!("../../../README.md");
     for kind in ALL_KINDS {
         if !matches!(kind, Kind::Settings | Kind::Other) {
@@ -263,7 +263,7 @@ fn a_refused_password_ends_the_search_and_a_busy_server_does_not() {
 
 /// The same host twice stands for a name with two addresses.
 #[test]
-fn the_answer_of_the_second_address_counts_and_not_the_refusal_of_the_first() {
+fn the_error_is_that_of_the_address_that_answered() {
     let config = config(&[("127.0.0.1", 7), ("127.0.0.1", 7), ("127.0.0.1", 7)]);
     let attempts = AtomicU32::new(0);
     let (servers, result) = tried(&config, move |_| {

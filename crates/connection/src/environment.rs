@@ -96,7 +96,7 @@ impl Environment {
     }
 
     /// Returns `DATABASE_URL`. A `PGHOST` of the process wins over the `DATABASE_URL` of a `.env`,
-    /// which may lie in any parent directory.
+    /// which may be in a parent directory.
     pub(crate) fn database_url(&self) -> Setting {
         let (url, host) = (self.get("DATABASE_URL"), self.get("PGHOST"));
         let is_overridden = !host.value.is_empty() && host.directory.is_none();

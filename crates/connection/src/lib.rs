@@ -76,8 +76,9 @@
 //!
 //! # What connecting costs
 //!
-//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres`
-//! and SeaORM 5, Diesel 7 (it sets the time zone and the encoding in statements of their own).
+//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres`,
+//! `tokio-postgres` and SeaORM 5, Diesel 7 (it sets the time zone and the encoding in statements of
+//! its own).
 //! PostgreSQL before version 18 and OpenSSL need one more each time to agree on a curve.
 
 #![warn(missing_docs)]

@@ -90,7 +90,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Returns an error if OpenSSL does.
+    /// Returns an error if OpenSSL fails.
     pub fn connector(&self) -> Result<SslConnectorBuilder, ErrorStack> {
         let mut builder = SslConnector::builder(SslMethod::tls_client())?;
         // libpq's default for ssl_min_protocol_version.

@@ -225,7 +225,7 @@ fn what_libpq_refuses_is_refused_with_the_place_named() {
 }
 
 #[test]
-fn what_we_narrow_is_refused_with_the_reason() {
+fn urls_that_only_libpq_accepts_are_refused_with_the_reason() {
     let at = "error: DATABASE_URL has an \"@\" that is not percent-encoded";
     for (url, expected) in [
         ("postgresql://u:p@ss@h/d", at),

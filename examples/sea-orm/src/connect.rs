@@ -21,9 +21,8 @@ pub async fn connect(config: &Config) -> Result<DatabaseConnection, ConnectError
 
 async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> {
     let options = connect_options(&server)?;
-    // One connection, like the other drivers; a program that serves many requests at once needs
-    // more. A ping before each use would cost a round trip, so only a connection that was idle gets
-    // one.
+    // The pool has one connection; a service needs more: see README.md. A ping before each use
+    // would cost a round trip, so only a connection that was idle gets one.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(server.time_limit)
@@ -36,9 +35,9 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
                 Ok(true)
             })
         });
-    // The pool retries if the server refuses the connection or has too many, and hides the reason
-    // until its time limit. If it is not connected soon, a plain connection finds the reason. The
-    // pool may have taken the last free connection, so it may still win.
+    // sqlx's pool retries until its time limit if the server refuses the connection or has too many
+    // connections, and does not return the reason. If the pool is not connected soon, a plain
+    // connection finds the reason. The pool may still connect: it may have the last free place.
     let pause = server.time_limit.min(Duration::from_secs(2)) / 4;
     let reason = async {
         sleep(pause).await;
@@ -58,8 +57,8 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
     Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
 }
 
-/// Sets every value, empty or not: `new_without_pgpass` reads the variables again, and a URL would
-/// make sqlx read a password file.
+/// Returns sqlx's options. Sets every value, even if empty, because `new_without_pgpass` reads the
+/// `PG*` variables; a URL would make sqlx read a password file.
 fn connect_options(server: &Server) -> Result<PgConnectOptions, AttemptError> {
     let config = &server.config;
     let password = config.password.as_ref();

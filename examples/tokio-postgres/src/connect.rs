@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Connection, NoTls};
 
-/// A pool of clients, which is shared by cloning it.
+/// A pool of clients. All clones share the same connections.
 pub type Pool = deadpool::managed::Pool<ClientManager>;
 
-/// Connects a pool, with its first client, to the first of the config's servers that accepts the
-/// connection. Each further client tries the servers anew.
+/// Creates a pool and opens its first connection. Each new connection tries the config's servers in
+/// order.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ async fn connect_to(server: Server) -> Result<Client, AttemptError> {
     })
 }
 
-/// Spawns the task that serves the client.
+/// Spawns the task that sends and receives for the client.
 fn serve<S, T>((client, connection): (Client, Connection<S, T>)) -> Client
 where
     Connection<S, T>: Future<Output: Send> + Send + 'static,
