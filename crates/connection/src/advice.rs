@@ -115,8 +115,9 @@ pub(crate) fn advice(kind: Kind, config: &Config) -> String {
         }
         Kind::Busy => "Try again later. If it has too many connections, close those not in use.",
         Kind::ScramIterations => {
-            "CockroachDB 22.1 hashed this password 119,680 times, and this driver accepts at most \
-         100,000. Set the password again, as an admin:\n\
+            "CockroachDB 22.1 and early 22.2 hash a password 119,680 times, and this driver accepts \
+         at most 100,000. Set the password again, as an admin (later versions need only the \
+         second statement):\n\
          SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = \
          10610;\n\
          ALTER USER {name} WITH PASSWORD '…';"

@@ -33,8 +33,7 @@ fn connect_to(server: Server) -> Result<PgConnection, AttemptError> {
     let sslkey = identity.map(|identity| text(&identity.key_path));
     let hostaddr = server.hostaddr().map(|address| address.to_string());
     let password = config.password.as_ref();
-    // A second later than crdb-connection's own limit: it only ends the thread that was left
-    // behind.
+    // A second later than crdb-connection's own limit: it ends the thread of an abandoned attempt.
     let limit = config.connect_timeout;
     let connect_timeout = limit.map_or(0, |limit| limit.as_secs() + 1);
 

@@ -142,8 +142,8 @@ fn a_password_with_too_many_scram_iterations_is_reported() {
     let url = cluster.url_with("often", "pass word");
     let message = format!(
         "could not connect to localhost:{}: SCRAM iteration count exceeds the maximum allowed\n\
-         CockroachDB 22.1 hashed this password 119,680 times, and this driver accepts at most 100,000. Set \
-         the password again, as an admin:\n\
+         CockroachDB 22.1 and early 22.2 hash a password 119,680 times, and this driver accepts at most \
+         100,000. Set the password again, as an admin (later versions need only the second statement):\n\
          SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610;\n\
          ALTER USER \"often\" WITH PASSWORD '…';",
         cluster.port()
