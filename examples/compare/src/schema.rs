@@ -99,7 +99,7 @@ impl Drop for Schema {
     fn drop(&mut self) {
         if !self.dropped && self.try_to_drop().is_err() {
             eprintln!(
-                "The schema {0} is abandoned. When the server is back: DROP SCHEMA {0} CASCADE",
+                "The schema {0} is left behind. When the server is back: DROP SCHEMA {0} CASCADE",
                 self.name
             );
         }
