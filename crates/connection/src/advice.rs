@@ -35,7 +35,11 @@ pub(crate) fn words(kind: Kind) -> &'static str {
 pub(crate) fn reason(kind: Kind, detail: &str, config: &Config) -> String {
     let words = words(kind);
     match kind {
-        Kind::Password | Kind::NoPassword => format!("{words} {}", config.user),
+        Kind::Password | Kind::NoPassword => {
+            // After a ":" that was encoded by mistake, the rest is the password.
+            let user = config.user.split(':').next().unwrap_or_default();
+            format!("{words} {user}")
+        }
         Kind::NoDatabase => format!("{words} {}", config.dbname),
         Kind::Settings | Kind::Other => detail.to_owned(),
         Kind::OtherName | Kind::ClientCertificate | Kind::NotAuthorized | Kind::Busy

@@ -25,7 +25,10 @@ pub(crate) fn look(
     let tcp = |address| TcpStream::connect_timeout(address, Duration::from_secs(1)).ok();
     let connect = || addresses.iter().find_map(tcp);
     match (kind, tls) {
-        (Kind::TimedOut, _) => connect().map(|_| (Kind::NoAnswer, String::new())),
+        (Kind::TimedOut, _) => {
+            let first = addresses.first().and_then(tcp);
+            first.map(|_| (Kind::NoAnswer, String::new()))
+        }
         (Kind::UnknownAuthority | Kind::Expired | Kind::OtherName, Some(tls)) => {
             verdict(connect()?, name, tls, kind)
         }
@@ -35,6 +38,10 @@ pub(crate) fn look(
 
 /// Verifies the server's certificate with OpenSSL and disconnects. Returns what is wrong with it.
 fn verdict(mut stream: TcpStream, name: &str, tls: &Tls, kind: Kind) -> Option<(Kind, String)> {
+    // A server that sends nothing must not hold the thread and the socket.
+    let limit = Some(Duration::from_secs(2));
+    stream.set_read_timeout(limit).ok()?;
+    stream.set_write_timeout(limit).ok()?;
     stream.write_all(&SSL_REQUEST).ok()?;
     let mut answer = [0];
     stream.read_exact(&mut answer).ok()?;

@@ -518,3 +518,54 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_sslmode_of_the_process_wins_over_a_url_in_dotenv() {
+    let url = ("DATABASE_URL", "postgresql://u@h/?sslmode=require");
+    let of_process = config(&[("PGSSLMODE", "verify-full")], &[url]).unwrap();
+    assert_eq!(of_process.sslmode, SslMode::VerifyFull);
+    let of_dotenv = config(&[], &[url, ("PGSSLMODE", "verify-full")]).unwrap();
+    assert_eq!(
+        of_dotenv.sslmode,
+        SslMode::Require,
+        "the URL wins in one source"
+    );
+}
+
+#[test]
+fn a_password_and_an_sslmode_in_dotenv_are_not_for_a_server_named_elsewhere() {
+    let dotenv = [
+        ("PGHOST", "mine.example"),
+        ("PGPASSWORD", "S3cret"),
+        ("PGSSLMODE", "disable"),
+    ];
+    for process in [
+        ("PGHOST", "other"),
+        ("DATABASE_URL", "postgresql://u@other"),
+    ] {
+        let config = config(&[process], &dotenv).unwrap();
+        assert_eq!(config.hosts[0].name, "other");
+        assert_eq!(config.password, None, "{process:?}");
+        assert_eq!(config.sslmode, SslMode::VerifyFull, "{process:?}");
+    }
+    let own = config(&[], &dotenv).unwrap();
+    assert_eq!(own.password, Some(Password::new("S3cret")));
+    assert_eq!(own.sslmode, SslMode::Disable);
+}
+
+#[test]
+fn a_piece_of_a_password_is_in_no_message_wherever_it_ends_up() {
+    for url in [
+        "postgresql://h/d?user=demo&password=S3c&S3cret=1",
+        "postgresql://h/d?user=demo&password=S3c&S3cret==&x=y",
+        "postgresql://h/d?user=demo&password=S3c&S3cret=%zz",
+        "postgresql://h/d?user=demo&password=S3c&S3cret=ab<S3cret>",
+        "postgresql://h/d?sslpassword=<S3cret>",
+        "postgresql://?host=demo:S3cret%40h",
+    ] {
+        let error = of_url(url).unwrap_err();
+        assert!(!error.contains("S3cret"), "{url}: {error}");
+    }
+    let error = config(&[("PGHOST", "postgresql://demo:S3cret@h:26257/d")], &[]).unwrap_err();
+    assert!(!error.contains("S3cret"), "{error}");
+}

@@ -58,8 +58,8 @@ impl Config {
     /// search ends when a server refuses the password or the certificate.
     ///
     /// Each call runs on a thread of its own, so that the limit also holds for a server that
-    /// accepts the connection and then does not answer. After the limit the thread is abandoned,
-    /// and its connection is dropped.
+    /// accepts the connection and then does not answer. After the limit the thread is abandoned: it
+    /// and its connection end when the driver's call returns.
     ///
     /// # Errors
     ///

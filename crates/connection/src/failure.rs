@@ -112,13 +112,15 @@ impl<E: Error + Send + Sync + 'static> From<E> for AttemptError {
 
 /// What a message of the server begins with, and what its first line ends with.
 #[rustfmt::skip]
-const SERVER_TEXTS: [(&str, &str, Kind); 11] = [
+const SERVER_TEXTS: [(&str, &str, Kind); 13] = [
     ("password authentication failed for user ", "", Kind::Password),
     ("connection requires a valid client certificate", "", Kind::ClientCertificate),
     ("certificate authentication failed", "", Kind::ClientCertificate),
     ("no pg_hba.conf entry for ", "", Kind::NotAuthorized),
     ("pg_hba.conf rejects connection for ", "", Kind::NotAuthorized),
     ("role \"", "\" does not exist", Kind::NotAuthorized),
+    ("", " is not permitted to log in", Kind::NotAuthorized),
+    ("", " does not have login privilege", Kind::NotAuthorized),
     ("database \"", "\" does not exist", Kind::NoDatabase),
     ("the database system is ", "", Kind::Busy),
     ("sorry, too many clients already", "", Kind::Busy),
@@ -162,6 +164,10 @@ fn of_server(sqlstate: Option<&str>, message: &str) -> Kind {
         Some("3D000") => Kind::NoDatabase,
         Some("53300" | "57P03") => Kind::Busy,
         _ if fits("node is running secure mode, SSL connection required", "") => Kind::TlsRequired,
+        // For example "LDAP authentication failed for user".
+        None | Some("28000") if first_line.contains(" authentication failed for user \"") => {
+            Kind::Password
+        }
         // 28000 has several meanings, and libpq passes no SQLSTATE on.
         Some("28000") => by_text.unwrap_or(Kind::NotAuthorized),
         None => by_text.unwrap_or(Kind::Other),

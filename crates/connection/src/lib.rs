@@ -38,7 +38,9 @@
 //! The first source that has a value wins: the URL; then the `PG*` variable of the environment;
 //! then that of the nearest `.env`, upwards from the working directory; then the default.
 //! [`Config`] has the variable and the default of each parameter. A `PGHOST` in the environment
-//! wins over a `DATABASE_URL` in `.env`. A relative path in `.env` is relative to that file.
+//! wins over a `DATABASE_URL` in `.env`, and so does a `PGSSLMODE`. The password and the sslmode in
+//! `.env` are not used for a server that is named elsewhere. A relative path in `.env` is relative
+//! to that file.
 //!
 //! # sslmode
 //!
@@ -54,7 +56,8 @@
 //!
 //! SeaORM is stricter: with a root certificate, it verifies the host name in every mode, and it
 //! refuses a file with several certificates, and `options` with a backslash. It also accepts a
-//! certificate for the host's name from an authority that the operating system trusts.
+//! certificate for the host's name from an authority that the operating system trusts. If a name
+//! has several addresses, sqlx tries them in the system's order and within one time limit.
 //!
 //! # Where this differs from libpq
 //!

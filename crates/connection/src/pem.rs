@@ -88,6 +88,10 @@ fn read_key(path: &Path) -> Result<PKey<Private>, String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
+    // A pipe could block the caller for ever.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return Err("it is not a regular file".to_owned());
+    }
     fs::read(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such file".to_owned(),
         _ => format!("it cannot be read: {error}"),

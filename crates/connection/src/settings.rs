@@ -102,18 +102,33 @@ struct Settings<'a> {
 impl Settings<'_> {
     /// Returns the parameter's value from the first source that has it. As in libpq, a parameter
     /// that the URL leaves empty (`?options=`) has its default, even if the variable is set.
+    ///
+    /// `PGSSLMODE` of the process wins over a URL in `.env`. The password and the sslmode in `.env`
+    /// are not for a server that is named elsewhere.
     fn get(&self, name: &str) -> Result<Setting, ConfigError> {
-        if let Some(value) = self.url.get(name) {
+        let parameter = PARAMETERS.iter().find(|(parameter, _)| *parameter == name);
+        let variable = parameter.map_or("", |(_, variable)| variable);
+        let setting = self.environment.get(variable);
+        let of_process = setting.directory.is_none() && !setting.value.is_empty();
+        let wins = name == "sslmode" && self.directory.is_some() && of_process;
+        if let Some(value) = self.url.get(name).filter(|_| !wins) {
             return Ok(Setting {
                 value: value.clone(),
                 origin: format!("{name} in DATABASE_URL"),
                 directory: self.directory.clone(),
             });
         }
-        let parameter = PARAMETERS.iter().find(|(parameter, _)| *parameter == name);
-        let variable = parameter.map_or("", |(_, variable)| variable);
-        let setting = self.environment.get(variable);
+        if setting.directory.is_some() && ["password", "sslmode"].contains(&name) {
+            let host = self.environment.get("PGHOST");
+            let by_variable = !self.url.contains_key("host") && host.directory.is_some();
+            if self.directory.is_none() && !by_variable {
+                return Ok(Setting::default());
+            }
+        }
         refuse_placeholder(name, variable, &setting.value)?;
+        if setting.value.contains('\0') {
+            return Err(setting.invalid("it contains a zero byte"));
+        }
         Ok(setting)
     }
 
@@ -148,13 +163,17 @@ impl Settings<'_> {
     fn hosts(&self) -> Result<Vec<Host>, ConfigError> {
         let (host, port) = (self.get("host")?, self.get("port")?);
         let names: Vec<&str> = host.value.split(',').map(str::trim).collect();
-        // A name that begins with "@" is a socket in Linux's abstract namespace.
+        // A name that begins with "@" is a socket in Linux's abstract namespace. The text is not
+        // shown: a URL in the place of a host contains the password.
         if names.iter().any(|name| name.starts_with(['/', '@'])) {
             return Err(ConfigError::from(format!(
                 "{} is the directory of a Unix socket, which is not supported\n\
                  Write the name or the IP address of the server: localhost, for one on this machine.",
                 host.origin
             )));
+        }
+        if names.iter().any(|name| name.contains(['/', '@'])) {
+            return Err(host.invalid("it must be the name or the IP address of a server"));
         }
         let ports: Option<Vec<u16>> = port.value.split(',').map(parse_port).collect();
         // The text is not shown: it may be a piece of a password.

@@ -95,28 +95,38 @@ fn parse_query(mut query: &str, parameters: &mut Parameters) -> Result<(), Confi
              ?name=value&name=value",
         )?;
         let name = decode(name, "a parameter's name")?;
+        // After a password, the name may be a piece of it, with an unencoded "&" before it.
+        let shown = match parameters.contains_key("password") && !query_names().contains(&&*name) {
+            true => "after the password",
+            false => name.as_str(),
+        };
         if value.contains('=') {
             return Err(ConfigError::from(format!(
-                "DATABASE_URL has more than one \"=\" in the parameter {name}; within a value, write \
+                "DATABASE_URL has more than one \"=\" in the parameter {shown}; within a value, write \
                  = as %3D"
             )));
         }
-        let value = decode(value, &name)?;
         // libpq reads JDBC's `ssl=true` as `sslmode=require`.
-        let (name, value) = match (name.as_str(), value.as_str()) {
+        let (name, value) = match (name.as_str(), value) {
             ("ssl", "true") => ("sslmode", "require"),
             pair => pair,
         };
-        let names = PARAMETERS.map(|(name, _)| name);
-        let Some(supported) = names.into_iter().find(|supported| *supported == name) else {
+        let Some(supported) = query_names()
+            .into_iter()
+            .find(|supported| *supported == name)
+        else {
             return Err(ConfigError::from(format!(
-                "the parameter {name} in DATABASE_URL is not supported\nSupported are: {}.",
-                names.join(", ")
+                "the parameter {shown} in DATABASE_URL is not supported\nSupported are: {}.",
+                query_names().join(", ")
             )));
         };
-        parameters.insert(supported, value.to_owned());
+        parameters.insert(supported, decode(value, supported)?);
     }
     Ok(())
+}
+
+fn query_names() -> [&'static str; PARAMETERS.len()] {
+    PARAMETERS.map(|(name, _)| name)
 }
 
 /// Stores a part of the URL. An empty part counts as not given.

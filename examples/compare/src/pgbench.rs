@@ -57,7 +57,8 @@ impl Pgbench {
             pgbench.round_trips = Some(RoundTrips {
                 connect: None,
                 transfer_first: None,
-                transfer_steady: eleven.saturating_sub(one) / 10,
+                // Rounded, because connecting may take a round trip more or less.
+                transfer_steady: (eleven.saturating_sub(one) + 5) / 10,
                 transfer_retried_once: None,
             });
             Ok(())

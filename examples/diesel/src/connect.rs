@@ -35,7 +35,9 @@ fn connect_to(server: Server) -> Result<PgConnection, AttemptError> {
     let password = config.password.as_ref();
     // A second later than crdb-connection's own limit: it ends the thread of an abandoned attempt.
     let limit = config.connect_timeout;
-    let connect_timeout = limit.map_or(0, |limit| limit.as_secs() + 1);
+    let connect_timeout = limit.map_or(0, |limit| {
+        limit.as_secs().saturating_add(1).min(i32::MAX as u64)
+    });
 
     // Every parameter is passed, even if empty, so libpq reads no other source. `host` is the name
     // to verify, `hostaddr` the address to connect to. No file can exist at the path of `passfile`.

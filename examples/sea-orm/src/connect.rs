@@ -1,13 +1,15 @@
 //! Connects SeaORM with the settings of a [`Config`].
 
 use std::env;
+use std::io;
 use std::time::Duration;
 
 use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Verify};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sea_orm::sqlx::{ConnectOptions, Connection};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
-use tokio::time::sleep;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 /// Connects to the first of the config's servers that accepts the connection.
 ///
@@ -21,6 +23,10 @@ pub async fn connect(config: &Config) -> Result<DatabaseConnection, ConnectError
 
 async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> {
     let options = connect_options(&server)?;
+    // sqlx's pool retries a refused connection until its time limit: find out before.
+    let address = (server.host.name.as_str(), server.host.port);
+    let reachable = timeout(server.time_limit, TcpStream::connect(address)).await;
+    drop(reachable.map_err(io::Error::from)??);
     // The pool has one connection; a service needs more: see README.md. A ping before each use
     // would cost a round trip, so only a connection that was idle gets one.
     let pool = PgPoolOptions::new()
@@ -35,14 +41,14 @@ async fn connect_to(server: Server) -> Result<DatabaseConnection, AttemptError> 
                 Ok(true)
             })
         });
-    // sqlx's pool retries until its time limit if the server refuses the connection or has too many
-    // connections, and does not return the reason. If the pool is not connected soon, a plain
-    // connection finds the reason. The pool may still connect: it may have the last free place.
-    let pause = server.time_limit.min(Duration::from_secs(2)) / 4;
+    // The pool also retries if the server has too many connections, and does not return the reason.
+    // If the pool is not connected soon, a plain connection finds the reason. The pool may still
+    // connect: it may have the last free place.
+    let pause = server.time_limit.min(Duration::from_secs(10)) / 4;
     let reason = async {
         sleep(pause).await;
         let error = options.connect().await.err();
-        sleep(pause).await;
+        sleep(pause / 5).await;
         error
     };
     let connected = tokio::select! {
