@@ -1,5 +1,7 @@
 //! The network round trips of a transfer, counted by the relay.
 
+use std::time::Duration;
+
 use crate::world::{OpError, World, clusters, create_raise, for_each_driver};
 use crdb_conformance::Driver;
 use crdb_local_cluster::Kind;
@@ -8,6 +10,10 @@ for_each_driver!(
     a_transfer_takes_the_round_trips_that_the_documentation_says,
     a_retry_in_a_new_transaction_takes_few_round_trips
 );
+
+/// At a distance, the server does not answer the first of two statements that are sent together
+/// before the second has left the client.
+const DELAY: Duration = Duration::from_millis(5);
 
 fn a_transfer_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
     let steady = match D::NAME {
@@ -18,6 +24,7 @@ fn a_transfer_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
     };
     for cluster in clusters() {
         let world = World::on(cluster);
+        world.relay.set_delay(DELAY);
         let mut driver = D::connect(&world.relayed).unwrap();
         let mut costs = Vec::new();
         for transfer in 0..6 {
@@ -25,7 +32,7 @@ fn a_transfer_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
             let (from, to) = if transfer % 2 == 0 { (1, 2) } else { (2, 1) };
             driver.transfer(from, to, 1).unwrap();
             // SeaORM's pool pings the connection after `run_transaction` has returned.
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
             costs.push(world.relay.round_trips() - before);
         }
         println!("{} on {:?}: {costs:?}", D::NAME, cluster.kind());
@@ -43,13 +50,14 @@ fn a_retry_in_a_new_transaction_takes_few_round_trips<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         let world = World::on(cluster);
         create_raise(&world);
+        world.relay.set_delay(DELAY);
         let mut driver = D::connect(&world.relayed).unwrap();
         driver.transfer(1, 2, 1).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         let before = world.relay.round_trips();
         let mut runs = 0;
         driver
-            .transact(vec![std::time::Duration::ZERO], |txn| {
+            .transact(vec![Duration::ZERO], |txn| {
                 runs += 1;
                 if runs == 1 {
                     txn.execute("SELECT raise('40001', 'could not serialize access')")
@@ -62,7 +70,7 @@ fn a_retry_in_a_new_transaction_takes_few_round_trips<D: Driver>() {
                 Ok::<_, OpError>(())
             })
             .unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         let cost = world.relay.round_trips() - before;
         println!("{}: {cost}", D::NAME);
         assert_eq!(runs, 2);
