@@ -4,7 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_diesel::connect;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -25,8 +25,8 @@ struct Account {
 }
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let mut conn = connect(&config)?;
+    let url = DatabaseUrl::from_env()?;
+    let mut conn = connect(&url)?;
 
     create_accounts(&mut conn)?;
     print_balances(&mut conn)?;

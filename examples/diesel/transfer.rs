@@ -4,7 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_diesel::{connect, run_transaction};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -25,8 +25,8 @@ struct Account {
 }
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let mut conn = connect(&config)?;
+    let url = DatabaseUrl::from_env()?;
+    let mut conn = connect(&url)?;
 
     create_accounts(&mut conn)?;
     run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?;

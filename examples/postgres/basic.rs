@@ -4,14 +4,14 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_postgres::connect;
 use postgres::Client;
 use postgres::types::Type;
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let mut client = connect(&config)?;
+    let url = DatabaseUrl::from_env()?;
+    let mut client = connect(&url)?;
 
     create_accounts(&mut client)?;
     print_balances(&mut client)?;

@@ -4,14 +4,14 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_postgres::{connect, run_transaction};
 use postgres::Client;
 use postgres::types::Type;
 
 fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let mut client = connect(&config)?;
+    let url = DatabaseUrl::from_env()?;
+    let mut client = connect(&url)?;
 
     create_accounts(&mut client)?;
     run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?;

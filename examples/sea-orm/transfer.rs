@@ -4,7 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
@@ -27,8 +27,8 @@ mod account {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let db = connect(&config).await?;
+    let url = DatabaseUrl::from_env()?;
+    let db = connect(&url).await?;
 
     create_accounts(&db).await?;
     run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;

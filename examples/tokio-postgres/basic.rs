@@ -4,14 +4,15 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use crdb_connection::Config;
-use crdb_tokio_postgres::{Pool, connect};
+use crdb_connection::DatabaseUrl;
+use crdb_tokio_postgres::connect;
+use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let pool = connect(&config).await?;
+    let url = DatabaseUrl::from_env()?;
+    let pool = connect(&url).await?;
 
     create_accounts(&pool).await?;
     print_balances(&pool).await?;

@@ -4,15 +4,16 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use crdb_connection::Config;
-use crdb_tokio_postgres::{Pool, connect, run_transaction};
+use crdb_connection::DatabaseUrl;
+use crdb_tokio_postgres::{connect, run_transaction};
+use deadpool_postgres::Pool;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = Config::from_env()?;
-    let pool = connect(&config).await?;
+    let url = DatabaseUrl::from_env()?;
+    let pool = connect(&url).await?;
 
     create_accounts(&pool).await?;
     run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crdb_connection::{Config, ConnectError};
+use crdb_connection::{ConnectError, DatabaseUrl};
 use crdb_diesel::{run_transaction, run_transaction_with};
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
@@ -21,8 +21,8 @@ pub struct Diesel(pub PgConnection);
 impl Driver for Diesel {
     const NAME: &'static str = "diesel";
 
-    fn connect(config: &Config) -> Result<Self, ConnectError> {
-        crdb_diesel::connect(config).map(Diesel)
+    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
+        crdb_diesel::connect(url).map(Diesel)
     }
 
     fn transfer_after(

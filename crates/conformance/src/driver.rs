@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crdb_connection::{Config, ConnectError};
+use crdb_connection::{ConnectError, DatabaseUrl};
 
 /// An error of any driver.
 pub type AnyError = Box<dyn Error + Send + Sync>;
@@ -19,7 +19,7 @@ pub trait Driver: Sized + Send + 'static {
     /// # Errors
     ///
     /// Returns an error if no server accepts the connection.
-    fn connect(config: &Config) -> Result<Self, ConnectError>;
+    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError>;
 
     /// Runs the sample's `transfer_funds` in `run_transaction`. Returns the number of runs.
     ///

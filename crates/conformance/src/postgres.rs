@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crdb_connection::{Config, ConnectError};
+use crdb_connection::{ConnectError, DatabaseUrl};
 use crdb_postgres::{run_transaction, run_transaction_with};
 use postgres::Client;
 use postgres::types::Type;
@@ -20,8 +20,8 @@ pub struct Postgres(pub Client);
 impl Driver for Postgres {
     const NAME: &'static str = "postgres";
 
-    fn connect(config: &Config) -> Result<Self, ConnectError> {
-        crdb_postgres::connect(config).map(Postgres)
+    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
+        crdb_postgres::connect(url).map(Postgres)
     }
 
     fn transfer_after(

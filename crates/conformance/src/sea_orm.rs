@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crdb_connection::{Config, ConnectError};
+use crdb_connection::{ConnectError, DatabaseUrl};
 use crdb_sea_orm::{run_transaction, run_transaction_with};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
 use tokio::runtime::Runtime;
@@ -26,9 +26,9 @@ pub struct SeaOrm {
 impl Driver for SeaOrm {
     const NAME: &'static str = "sea-orm";
 
-    fn connect(config: &Config) -> Result<Self, ConnectError> {
+    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
         let runtime = runtime::start();
-        let db = runtime.block_on(crdb_sea_orm::connect(config))?;
+        let db = runtime.block_on(crdb_sea_orm::connect(url))?;
         Ok(SeaOrm { runtime, db })
     }
 

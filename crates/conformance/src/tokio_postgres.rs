@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crdb_connection::{Config, ConnectError};
-use crdb_tokio_postgres::Pool;
+use crdb_connection::{ConnectError, DatabaseUrl};
 use crdb_tokio_postgres::{run_transaction, run_transaction_with};
+use deadpool_postgres::Pool;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -28,9 +28,9 @@ pub struct TokioPostgres {
 impl Driver for TokioPostgres {
     const NAME: &'static str = "tokio-postgres";
 
-    fn connect(config: &Config) -> Result<Self, ConnectError> {
+    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
         let runtime = runtime::start();
-        let pool = runtime.block_on(crdb_tokio_postgres::connect(config))?;
+        let pool = runtime.block_on(crdb_tokio_postgres::connect(url))?;
         Ok(TokioPostgres { runtime, pool })
     }
 

@@ -1,113 +1,61 @@
-//! The settings of a connection to CockroachDB, with the same meaning for every driver.
+//! One checked connection string for four drivers.
 //!
-//! The connection string that CockroachDB's console gives out works unchanged with every driver and
-//! means what [libpq's documentation](https://www.postgresql.org/docs/current/libpq-connect.html)
-//! says. This crate reads it, resolves TLS and finds a server; it knows no driver. Each driver's
-//! package turns a [`Server`] into a connection:
-//!
-//! ```no_run
-//! # type Connection = std::net::TcpStream;
-//! use crdb_connection::{AttemptError, Config, ConnectError, Server};
-//!
-//! fn connect(config: &Config) -> Result<Connection, ConnectError> {
-//!     config.connect_with(connect_to)
-//! }
-//!
-//! fn connect_to(server: Server) -> Result<Connection, AttemptError> {
-//!     // Pass server.host, server.hostaddr(), server.config and server.tls to the driver.
-//! #   Ok(std::net::TcpStream::connect((server.host.name.as_str(), server.host.port))?)
-//! }
-//!
-//! # fn main() -> Result<(), ConnectError> {
-//! let connection = connect(&Config::from_env()?)?;
-//! # Ok(()) }
-//! ```
+//! `DatabaseUrl::from_env()?` reads the connection string that CockroachDB's console shows. A
+//! [`DatabaseUrl`] renders it for `postgres`, `tokio-postgres`, Diesel and SeaORM: user, password,
+//! hosts and database stay as they are written, and TLS is translated.
 //!
 //! # Layout
 //!
-//! - `config`: [`Config`], the settings; `error`: [`ConfigError`], what is wrong with them.
-//! - `settings`: from the URL (`url`), the variables (`environment`) and the defaults to a
-//!   [`Config`]; `parameters`: the supported parameters and the refused variables.
-//! - `tls`: [`Tls`], the policy; `pem`: reading certificate and key files.
-//! - `connect`: [`Config::connect_with`], the search for a server, and [`ConnectError`].
-//! - `failure`: [`Kind`], why an attempt failed; `advice`: the words for it; `certificate`: a look
-//!   at the server to find the exact reason.
+//! - `database_url.rs`: [`DatabaseUrl`], with its sources and the strings for the drivers.
+//! - `location.rs`: checks the part before the `?`: user, password, hosts and database.
+//! - `parameters.rs`: checks the parameters after the `?`, and has the table of all of them.
+//! - `tls.rs`: the OpenSSL connector for `postgres` and `tokio-postgres`.
+//! - `explain.rs`: [`ConnectError`], and the advice for a driver's error.
 //!
-//! # Where settings come from
+//! # Parameters
 //!
-//! The first source that has a value wins: the URL; then the `PG*` variable of the environment;
-//! then that of the nearest `.env`, upwards from the working directory; then the default.
-//! [`Config`] has the variable and the default of each parameter. A `PGHOST` in the environment
-//! wins over a `DATABASE_URL` in `.env`, and so does a `PGSSLMODE`. The password and the sslmode in
-//! `.env` are not used for a server that is named elsewhere. A relative path in `.env` is relative
-//! to that file.
+//! The URL wins over the variable, and the variable over the default. The variables are those of the
+//! process and of the nearest `.env`; the process wins. An empty value counts as not set. The
+//! meanings are [libpq's](https://www.postgresql.org/docs/current/libpq-connect.html).
 //!
-//! # sslmode
+//! | part or parameter | variable | default |
+//! |---|---|---|
+//! | user, required | `PGUSER` | |
+//! | password | `PGPASSWORD` | none |
+//! | host, required | `PGHOST` | |
+//! | port | `PGPORT` | 26257 |
+//! | database | `PGDATABASE` | `defaultdb` |
+//! | `sslmode` | `PGSSLMODE` | `verify-full` |
+//! | `sslrootcert`, a file or `system` | `PGSSLROOTCERT` | `~/.postgresql/root.crt` if it exists, else `system` |
+//! | `sslcert` and `sslkey`, files | `PGSSLCERT`, `PGSSLKEY` | none |
+//! | `options` for the server | `PGOPTIONS` | none |
+//! | `application_name` | `PGAPPNAME` | the program's name |
+//! | `connect_timeout`, in seconds for each host | `PGCONNECT_TIMEOUT` | 10 |
 //!
-//! | sslmode | encrypted | certificate chain verified | host name verified |
-//! |---|---|---|---|
-//! | `disable` | no | | |
-//! | `require` | yes | only if a root certificate is given | no |
-//! | `verify-ca` | yes | yes | no |
-//! | `verify-full`, the default | yes | yes | yes |
+//! # TLS
 //!
-//! Without `sslrootcert`, the root certificate is `~/.postgresql/root.crt` if it exists, else, with
-//! `verify-full`, those that the operating system trusts. `sslrootcert=system` names the latter.
+//! The drivers verify the server's certificate, unless the string says `sslmode=disable`: that
+//! connection is not encrypted. `require` and `verify-ca` mean `verify-full`: the chain and the
+//! host's name are verified.
 //!
-//! SeaORM is stricter: with a root certificate, it verifies the host name in every mode, and it
-//! refuses a file with several certificates, and `options` with a backslash. It also accepts a
-//! certificate for the host's name from an authority that the operating system trusts. If a name
-//! has several addresses, sqlx tries them in the system's order and within one time limit.
+//! # Differences from libpq
 //!
-//! # Where this differs from libpq
-//!
-//! - URLs only, no keyword/value strings; no password file, no service file.
-//! - No `sslmode=prefer` and `allow`, which protect from nothing, and no Unix sockets.
-//! - A parameter that not every driver can honour is refused by its name (`channel_binding`,
-//!   `hostaddr`, `sslcrl`, …), and so is its variable, unless its value changes nothing
-//!   (`PGCHANNELBINDING=prefer`).
-//! - An `@` that is not percent-encoded is refused: it may be part of a password.
-//! - A root or client certificate that is named and missing is an error in every mode but
-//!   `disable`; libpq connects without it.
-//! - `verify-ca` with the operating system's certificates is refused, like `sslrootcert=system`
-//!   with it: anyone can get a certificate from those authorities.
-//! - `~/.postgresql/root.crl` is refused, since only libpq would read it.
-//! - Keys that are encrypted with a pass phrase are refused, and keys that a group can read, even if
-//!   root owns them.
-//! - With `verify-full` and no root certificate, libpq fails; this crate uses the operating
-//!   system's certificates.
-//!
-//! # What connecting costs
-//!
-//! Network round trips besides TCP's own, with a SCRAM password over TLS 1.3: `psql`, `postgres`,
-//! `tokio-postgres` and SeaORM 5, Diesel 7 (it sets the time zone and the encoding in statements of
-//! its own).
-//! PostgreSQL before version 18 and OpenSSL need one more each time to agree on a curve.
+//! - `sslmode=prefer` and `allow`, parameters that are not in the table, and Unix sockets are refused.
+//! - `sslcert` and `sslkey` go together. A file that is named must exist.
+//! - Only Diesel reads a revocation list (`~/.postgresql/root.crl`) and the default files of a client
+//!   certificate; only Diesel and SeaORM read a password file.
+//! - `postgres` and `tokio-postgres` try the next host of a list if a host cannot be reached, not if
+//!   it accepts the connection and then does not answer.
+//! - SeaORM (sqlx) takes one host. It reads only the first certificate of `sslrootcert`, and trusts
+//!   the operating system's certificates too.
 
 #![warn(missing_docs)]
 
-mod advice;
-mod certificate;
-mod config;
-#[cfg(test)]
-mod config_tests;
-mod connect;
-#[cfg(test)]
-mod connect_tests;
-mod environment;
-mod error;
-mod failure;
+mod database_url;
+mod explain;
+mod location;
 mod parameters;
-mod pem;
-mod settings;
 mod tls;
-mod url;
-#[cfg(test)]
-mod url_tests;
 
-pub use config::{Config, Host, Password, RootCert, SslMode};
-pub use connect::{ConnectError, Server};
-pub use error::ConfigError;
-pub use failure::{AttemptError, Kind};
-pub use pem::{Identity, Roots};
-pub use tls::{Tls, Verify};
+pub use database_url::DatabaseUrl;
+pub use explain::ConnectError;

@@ -1,84 +1,129 @@
-//! The parameters of a connection: their names, their variables, and the variables that are
-//! refused.
+//! The parameters of a connection string: their table, their values and their files.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::path::{PathBuf, absolute};
 
-use crate::error::ConfigError;
+use percent_encoding::percent_decode_str;
 
-/// Values by libpq's parameter name, as they are written in the URL.
-pub(crate) type Parameters = BTreeMap<&'static str, String>;
+use crate::explain::{ConnectError, ensure, refuse};
 
-/// Each supported parameter, with its environment variable.
-///
-/// Source: PostgreSQL's documentation, "Parameter Key Words" and "Environment Variables" of libpq.
-pub(crate) const PARAMETERS: [(&str, &str); 13] = [
-    ("host", "PGHOST"),
-    ("port", "PGPORT"),
-    ("user", "PGUSER"),
-    ("password", "PGPASSWORD"),
-    ("dbname", "PGDATABASE"),
-    ("sslmode", "PGSSLMODE"),
-    ("sslrootcert", "PGSSLROOTCERT"),
-    ("sslcert", "PGSSLCERT"),
-    ("sslkey", "PGSSLKEY"),
-    ("options", "PGOPTIONS"),
+/// Each parameter that all drivers support, with its variable.
+pub(crate) const PARAMETERS: [(&str, &str); 7] = [
     ("application_name", "PGAPPNAME"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
-    ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
+    ("options", "PGOPTIONS"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
 ];
 
-/// Variables of libpq that not every driver can honour, with the values that change nothing.
-pub(crate) const REFUSED_VARIABLES: [(&str, &[&str]); 20] = [
-    ("PGCHANNELBINDING", &["prefer"]),
-    ("PGDATESTYLE", &[]),
-    ("PGGEQO", &[]),
-    ("PGGSSENCMODE", &["disable", "prefer"]),
-    ("PGHOSTADDR", &[]),
-    ("PGMAXPROTOCOLVERSION", &["3.0"]),
-    ("PGMINPROTOCOLVERSION", &["3.0"]),
-    ("PGREQUIREAUTH", &[]),
-    ("PGREQUIREPEER", &[]),
-    ("PGREQUIRESSL", &[]),
-    ("PGSERVICE", &[]),
-    ("PGSSLCERTMODE", &["allow"]),
-    ("PGSSLCRL", &[]),
-    ("PGSSLCRLDIR", &[]),
-    ("PGSSLMAXPROTOCOLVERSION", &[]),
-    ("PGSSLMINPROTOCOLVERSION", &["TLSv1.2"]),
-    ("PGSSLNEGOTIATION", &["postgres"]),
-    ("PGSSLSNI", &["1"]),
-    ("PGTARGETSESSIONATTRS", &["any"]),
-    ("PGTZ", &[]),
-];
+/// The values by name, decoded. No value is empty.
+pub(crate) type Parameters = BTreeMap<&'static str, String>;
 
-/// Returns an error if this value is or contains a placeholder of a template: `<password>`,
-/// `<certs_dir>/ca.crt`. The message shows `name` and the value.
-pub(crate) fn refuse_placeholder(
-    parameter: &str,
-    name: &str,
-    value: &str,
-) -> Result<(), ConfigError> {
-    let (before, rest) = value.split_once('<').unwrap_or_default();
-    let (word, after) = rest.split_once('>').unwrap_or_default();
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "_- ".contains(c);
-    let is_placeholder = match parameter {
-        // The text may be a piece of a password, so it is never shown.
-        "port" => false,
-        // A real password may contain angle brackets.
-        "password" => before.is_empty() && after.is_empty() && names_a_password(word),
-        _ => true,
-    };
-    if !is_placeholder || word.is_empty() || !word.chars().all(is_word) {
-        return Ok(());
+/// Reads the query of a URL. What it leaves out comes from the variables, then from the defaults.
+pub(crate) fn read(
+    query: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Parameters, ConnectError> {
+    let mut parameters = parse(query)?;
+    for (name, from) in PARAMETERS {
+        if let (None, Some(value)) = (parameters.get(name), variable(from)) {
+            parameters.insert(name, value);
+        }
     }
-    Err(ConfigError::from(format!(
-        "{name} is still the placeholder {value}\n\
-         Put your own value there, in .env or in the environment."
-    )))
+    let program = env::current_exe().unwrap_or_default();
+    let program = program
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    parameters.entry("application_name").or_insert(program);
+    let timeout = parameters
+        .entry("connect_timeout")
+        .or_insert("10".to_owned());
+    ensure(
+        timeout.parse::<u16>().is_ok_and(|seconds| seconds > 0),
+        "connect_timeout is not a whole number of seconds from 1 to 65535",
+    )?;
+    resolve_tls(&mut parameters)?;
+    Ok(parameters)
 }
 
-fn names_a_password(word: &str) -> bool {
-    let word = word.to_ascii_lowercase();
-    let before = word.strip_suffix("password");
-    before.is_some_and(|before| before.is_empty() || before.ends_with(['-', '_', ' ']))
+fn parse(query: &str) -> Result<Parameters, ConnectError> {
+    let mut parameters = Parameters::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+        let known = PARAMETERS.into_iter().find(|(known, _)| *known == name);
+        let Some((known, _)) = known else {
+            let all = PARAMETERS.map(|(name, _)| name).join(", ");
+            return refuse(&format!(
+                "the parameter {name} is not supported; these are: {all}"
+            ));
+        };
+        let before = parameters.insert(known, value);
+        ensure(
+            before.is_none(),
+            &format!("the parameter {name} is given twice"),
+        )?;
+    }
+    parameters.retain(|_, value| !value.is_empty());
+    Ok(parameters)
+}
+
+/// Replaces `sslmode` by `disable` or `verify-full`, and each file by its absolute path.
+fn resolve_tls(parameters: &mut Parameters) -> Result<(), ConnectError> {
+    let sslmode = parameters
+        .entry("sslmode")
+        .or_insert("verify-full".to_owned());
+    if sslmode == "disable" {
+        parameters.retain(|name, _| *name == "sslmode" || !name.starts_with("ssl"));
+        return Ok(());
+    }
+    ensure(
+        ["require", "verify-ca", "verify-full"].contains(&sslmode.as_str()),
+        "sslmode is not disable, require, verify-ca or verify-full\n\
+         Write sslmode=verify-full. No other mode protects the connection.",
+    )?;
+    "verify-full".clone_into(sslmode);
+    ensure(
+        parameters.contains_key("sslcert") == parameters.contains_key("sslkey"),
+        "sslcert and sslkey go together\nName both files.",
+    )?;
+    let default = in_home(".postgresql/root.crt").filter(|path| path.is_file());
+    let default = default.map_or("system".to_owned(), |path| path.display().to_string());
+    parameters.entry("sslrootcert").or_insert(default);
+    for name in ["sslcert", "sslkey", "sslrootcert"] {
+        if let Some(value) = parameters.get_mut(name).filter(|value| *value != "system") {
+            *value = find_file(name, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the absolute path. A value that may be the text of a file is not shown.
+fn find_file(name: &str, value: &str) -> Result<String, ConnectError> {
+    let below_home = value
+        .strip_prefix("~/")
+        .or_else(|| value.strip_prefix("$HOME/"));
+    let path = below_home
+        .and_then(in_home)
+        .or_else(|| absolute(value).ok())
+        .unwrap_or_default();
+    let path_is_file = path.is_file();
+    let is_text = value.contains("-----BEGIN") || value.contains('\n') || value.len() > 150;
+    ensure(
+        path_is_file || !is_text,
+        &format!("{name} is the text of a file\nStore it in a file, and name the file."),
+    )?;
+    let shown = path.display().to_string();
+    ensure(path_is_file, &format!("{name}: there is no file {shown}"))?;
+    Ok(shown)
+}
+
+fn in_home(path: &str) -> Option<PathBuf> {
+    let home = env::home_dir().filter(|home| home.is_absolute())?;
+    Some(home.join(path))
 }

@@ -1,6 +1,5 @@
 //! Transactions within a transaction are savepoints.
 
-use crdb_connection::Config;
 use crdb_diesel::{TransactionError, connect, run_transaction};
 use crdb_local_cluster::{Cluster, Kind};
 use diesel::connection::SimpleConnection;
@@ -19,7 +18,7 @@ fn entries(conn: &mut PgConnection) -> i64 {
 fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
         conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .unwrap();
         run_transaction(&mut conn, |txn| {
@@ -48,7 +47,7 @@ fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
 fn after_a_panic_in_a_nested_transaction_diesel_begins_a_new_transaction() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             run_transaction(&mut conn, |txn| {
                 txn.transaction(|txn| {
@@ -68,7 +67,7 @@ fn after_a_panic_in_a_nested_transaction_diesel_begins_a_new_transaction() {
 fn run_transaction_within_run_transaction_is_an_error_and_the_outer_one_goes_on() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let mut conn = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
         conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .unwrap();
         run_transaction(&mut conn, |txn| {

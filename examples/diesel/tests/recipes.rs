@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_diesel::{
     TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
 };
@@ -71,7 +71,7 @@ fn transfer_with_three_retries(
 }
 
 /// Opens and checks the connections of the pool.
-struct Manager(Config);
+struct Manager(DatabaseUrl);
 
 impl ManageConnection for Manager {
     type Connection = PgConnection;
@@ -90,11 +90,11 @@ impl ManageConnection for Manager {
     }
 }
 
-fn create_pool(config: Config) -> Result<Pool<Manager>, r2d2::Error> {
+fn create_pool(url: DatabaseUrl) -> Result<Pool<Manager>, r2d2::Error> {
     Pool::builder()
         .max_size(4)
         .max_lifetime(Some(Duration::from_secs(5 * 60)))
-        .build(Manager(config))
+        .build(Manager(url))
 }
 
 diesel::alias!(accounts as others: Others);
@@ -126,13 +126,13 @@ fn clusters() -> impl Iterator<Item = Cluster> {
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn config(cluster: &Cluster) -> Config {
-    Config::from_url(&cluster.url()).unwrap()
+fn url(cluster: &Cluster) -> DatabaseUrl {
+    cluster.url().parse().unwrap()
 }
 
 /// Creates the accounts 1 to 4 and returns a connection.
 fn create_accounts(cluster: &Cluster) -> PgConnection {
-    let mut conn = connect(&config(cluster)).unwrap();
+    let mut conn = connect(&url(cluster)).unwrap();
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         "CREATE TABLE requests (id INT8 PRIMARY KEY)",
@@ -187,7 +187,7 @@ fn a_transfer_with_three_pauses_succeeds() {
 fn a_pool_serves_more_threads_than_it_has_connections() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
-        let pool = create_pool(config(&cluster)).unwrap();
+        let pool = create_pool(url(&cluster)).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..10 {
                 scope.spawn(|| {
@@ -205,8 +205,8 @@ fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
         let relay = Relay::start(cluster.port()).unwrap();
-        let mut through_relay = config(&cluster);
-        through_relay.hosts[0].port = relay.port();
+        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
+        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
         let mut relayed = connect(&through_relay).unwrap();
         // Diesel prepares the statement at its first use.
         assert!(transfer_in_one_statement(&mut relayed, 2, 1, 60).unwrap());

@@ -1,6 +1,5 @@
 //! Savepoints within a transaction.
 
-use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind};
 use crdb_postgres::{connect, run_transaction};
 
@@ -8,7 +7,7 @@ use crdb_postgres::{connect, run_transaction};
 fn op_can_set_savepoints_of_its_own() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let mut client = connect(&Config::from_url(&cluster.url()).unwrap()).unwrap();
+        let mut client = connect(&cluster.url().parse().unwrap()).unwrap();
         client
             .batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .unwrap();

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use crdb_postgres::{
     TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
@@ -51,7 +51,7 @@ fn transfer_with_three_retries(client: &mut Client) -> Result<(), TransactionErr
 }
 
 /// Opens and checks the connections of the pool.
-struct Manager(Config);
+struct Manager(DatabaseUrl);
 
 impl ManageConnection for Manager {
     type Connection = Client;
@@ -71,11 +71,11 @@ impl ManageConnection for Manager {
     }
 }
 
-fn create_pool(config: Config) -> Result<Pool<Manager>, r2d2::Error> {
+fn create_pool(url: DatabaseUrl) -> Result<Pool<Manager>, r2d2::Error> {
     Pool::builder()
         .max_size(4)
         .max_lifetime(Some(Duration::from_secs(5 * 60)))
-        .build(Manager(config))
+        .build(Manager(url))
 }
 
 /// Transfers in one SQL statement. Returns false if nothing was transferred.
@@ -119,13 +119,13 @@ fn clusters() -> impl Iterator<Item = Cluster> {
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn config(cluster: &Cluster) -> Config {
-    Config::from_url(&cluster.url()).unwrap()
+fn url(cluster: &Cluster) -> DatabaseUrl {
+    cluster.url().parse().unwrap()
 }
 
 /// Creates the accounts 1 to 4 and returns a client.
 fn accounts(cluster: &Cluster) -> Client {
-    let mut client = connect(&config(cluster)).unwrap();
+    let mut client = connect(&url(cluster)).unwrap();
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         "CREATE TABLE requests (id INT8 PRIMARY KEY)",
@@ -180,7 +180,7 @@ fn a_transfer_with_three_pauses_succeeds() {
 fn a_pool_serves_more_threads_than_it_has_connections() {
     for cluster in clusters() {
         let mut client = accounts(&cluster);
-        let pool = create_pool(config(&cluster)).unwrap();
+        let pool = create_pool(url(&cluster)).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..10 {
                 scope.spawn(|| {
@@ -198,8 +198,8 @@ fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
     for cluster in clusters() {
         let mut client = accounts(&cluster);
         let relay = Relay::start(cluster.port()).unwrap();
-        let mut through_relay = config(&cluster);
-        through_relay.hosts[0].port = relay.port();
+        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
+        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
         let mut relayed = connect(&through_relay).unwrap();
         let before = relay.round_trips();
         assert!(transfer_in_one_statement(&mut relayed, 1, 2, 60).unwrap());
@@ -214,7 +214,7 @@ fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
 #[test]
 fn the_server_generates_a_uuid_key() {
     for cluster in clusters() {
-        let mut client = connect(&config(&cluster)).unwrap();
+        let mut client = connect(&url(&cluster)).unwrap();
         client.batch_execute(PAYMENTS).unwrap();
         let insert = "INSERT INTO payments (amount) VALUES (10) RETURNING id::TEXT";
         let id: String = client.query_one(insert, &[]).unwrap().get(0);
@@ -242,7 +242,7 @@ fn a_stale_read_returns_older_data() {
 fn statement_timeout_cancels_a_slow_statement() {
     for cluster in clusters() {
         let url = cluster.url() + "&options=-c%20statement_timeout%3D1s";
-        let mut client = connect(&Config::from_url(&url).unwrap()).unwrap();
+        let mut client = connect(&url.parse().unwrap()).unwrap();
         let error = client.query("SELECT pg_sleep(20)", &[]).unwrap_err();
         assert_eq!(error.code().unwrap().code(), "57014");
     }

@@ -1,6 +1,5 @@
 //! Transactions within a transaction are savepoints.
 
-use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind};
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::{
@@ -22,9 +21,7 @@ async fn entries(db: &DatabaseConnection) -> i64 {
 async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let db = connect(&Config::from_url(&cluster.url()).unwrap())
-            .await
-            .unwrap();
+        let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
         db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .await
             .unwrap();
@@ -66,9 +63,7 @@ async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
 async fn a_transaction_is_rolled_back_when_its_future_is_dropped() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let db = connect(&Config::from_url(&cluster.url()).unwrap())
-            .await
-            .unwrap();
+        let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
         db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .await
             .unwrap();
@@ -116,9 +111,7 @@ async fn fail_inside(txn: &DatabaseTransaction, run: i32) -> Result<(), Transact
 #[tokio::test]
 async fn a_retry_error_of_an_inner_transaction_is_found() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let db = connect(&Config::from_url(&cluster.url()).unwrap())
-        .await
-        .unwrap();
+    let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
     for message in ["restart transaction: forced", "could not serialize access"] {
         cluster
             .execute(&format!(
@@ -152,9 +145,7 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
 async fn the_future_can_be_spawned_if_op_owns_its_captures() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let db = connect(&Config::from_url(&cluster.url()).unwrap())
-            .await
-            .unwrap();
+        let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
         db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
             .await
             .unwrap();
@@ -175,9 +166,7 @@ async fn the_future_can_be_spawned_if_op_owns_its_captures() {
 #[tokio::test]
 async fn a_write_after_an_inner_begin_that_failed_is_not_lost() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let db = connect(&Config::from_url(&cluster.url()).unwrap())
-        .await
-        .unwrap();
+    let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
     db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
         .await
         .unwrap();

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crdb_connection::{Config, ConnectError};
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use crdb_sea_orm::{
     TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
 };
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    SqlxPostgresConnector, Statement,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
 };
 use transfer::{TransferError, transfer_funds};
 
@@ -54,19 +53,6 @@ async fn transfer_with_three_retries(
     run_transaction_with(pauses, db, op).await
 }
 
-/// Connects a pool of up to 16 connections.
-async fn create_pool(config: &Config) -> Result<DatabaseConnection, ConnectError> {
-    // `connect` finds a server and resolves TLS; its pool has one connection.
-    let db = connect(config).await?;
-    let single = db.get_postgres_connection_pool();
-    let options = single.options().clone();
-    let pool = options
-        .max_connections(16)
-        .max_lifetime(Duration::from_secs(5 * 60))
-        .connect_lazy_with((*single.connect_options()).clone());
-    Ok(SqlxPostgresConnector::from_sqlx_postgres_pool(pool))
-}
-
 /// Transfers in one SQL statement. Returns false if nothing was transferred.
 async fn transfer_in_one_statement(
     db: &DatabaseConnection,
@@ -89,13 +75,13 @@ fn clusters() -> impl Iterator<Item = Cluster> {
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn config(cluster: &Cluster) -> Config {
-    Config::from_url(&cluster.url()).unwrap()
+fn url(cluster: &Cluster) -> DatabaseUrl {
+    cluster.url().parse().unwrap()
 }
 
 /// Creates the accounts 1 to 4 and returns a connection.
 async fn create_accounts(cluster: &Cluster) -> DatabaseConnection {
-    let db = connect(&config(cluster)).await.unwrap();
+    let db = connect(&url(cluster)).await.unwrap();
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         "CREATE TABLE requests (id INT8 PRIMARY KEY)",
@@ -154,14 +140,13 @@ async fn a_transfer_with_three_pauses_succeeds() {
 async fn a_pool_serves_more_requests_than_it_has_connections() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
-        let pool = create_pool(&config(&cluster)).await.unwrap();
         let requests: Vec<_> = (0..50)
             .map(|_| {
-                let pool = pool.clone();
+                let db = db.clone();
                 tokio::spawn(async move {
                     let op =
                         async move |txn: &DatabaseTransaction| transfer_funds(txn, 1, 2, 1).await;
-                    run_transaction(&pool, op).await
+                    run_transaction(&db, op).await
                 })
             })
             .collect();
@@ -169,8 +154,8 @@ async fn a_pool_serves_more_requests_than_it_has_connections() {
             request.await.unwrap().unwrap();
         }
         assert_eq!(balances(&db).await, [50, 150, 100, 0]);
-        let opened = pool.get_postgres_connection_pool().size();
-        assert!((2..=16).contains(&opened), "{opened}");
+        let opened = db.get_postgres_connection_pool().size();
+        assert!((2..=4).contains(&opened), "{opened}");
     }
 }
 
@@ -183,8 +168,8 @@ async fn one_statement_transfers_or_changes_nothing_in_two_round_trips() {
             assert!(!moved.unwrap());
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let mut through_relay = config(&cluster);
-        through_relay.hosts[0].port = relay.port();
+        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
+        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
         let relayed = connect(&through_relay).await.unwrap();
         // sqlx prepares the statement at its first use. The second round trip is the ping when the
         // connection returns to the pool.

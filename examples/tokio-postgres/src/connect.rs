@@ -1,130 +1,47 @@
-//! Connects a pool of `tokio-postgres` clients with the settings of a [`Config`].
+//! Connects tokio-postgres: creates a pool.
 
-use std::io;
 use std::time::Duration;
 
-use crdb_connection::{AttemptError, Config, ConfigError, ConnectError, Server, Verify};
-use deadpool::Runtime;
-use deadpool::managed::{Manager, Metrics, PoolError, RecycleError, RecycleResult};
+use crdb_connection::{ConnectError, DatabaseUrl};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig};
+use deadpool_postgres::{Pool, PoolError, RecyclingMethod, Runtime};
 use postgres_openssl::MakeTlsConnector;
-use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Connection, NoTls};
 
-/// A pool of clients. All clones share the same connections.
-pub type Pool = deadpool::managed::Pool<ClientManager>;
-
-/// Creates a pool and opens its first connection. Each new connection tries the config's servers in
-/// order.
+/// Creates a pool and opens its first connection. Each connection tries the hosts in order.
 ///
 /// # Errors
 ///
-/// Returns an error if no server accepts the connection. The message says what was tried, what went
-/// wrong and what to do.
-pub async fn connect(config: &Config) -> Result<Pool, ConnectError> {
-    // CockroachDB advises at most four active connections for each core of the whole cluster
-    // (https://www.cockroachlabs.com/docs/stable/connection-pooling).
-    let pool = Pool::builder(ClientManager(config.clone()))
+/// Returns an error if no host accepts the connection. The message says what to do.
+pub async fn connect(url: &DatabaseUrl) -> Result<Pool, ConnectError> {
+    let (config, tls) = url.for_rust_postgres()?;
+    let config = config
+        .parse()
+        .map_err(|error: tokio_postgres::Error| url.explain(error))?;
+    let recycling = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let manager = Manager::from_config(config, MakeTlsConnector::new(tls), recycling);
+    let pool = Pool::builder(manager)
+        // CockroachDB advises at most four active connections for each core of the whole cluster
+        // (https://www.cockroachlabs.com/docs/stable/connection-pooling).
         .max_size(4)
-        // A request that waits longer gets an error, also if it holds a client and needs another.
-        .wait_timeout(Some(Duration::from_secs(30)))
         .runtime(Runtime::Tokio1)
+        .create_timeout(Some(url.connect_timeout()))
+        // A call that waits longer gets an error, also if it holds a client and needs another.
+        .wait_timeout(Some(Duration::from_secs(30)))
+        // With jitter, connections that were opened together are not all replaced together.
+        .pre_recycle(Hook::sync_fn(|_, metrics| {
+            if metrics.age() < Duration::from_secs(fastrand::u64(270..330)) {
+                Ok(())
+            } else {
+                Err(HookError::message("the connection is old"))
+            }
+        }))
         .build()
-        .map_err(to_connect_error)?;
+        .map_err(|error| url.explain(error))?;
     match pool.get().await {
         Ok(_) => Ok(pool),
-        Err(PoolError::Backend(error)) => Err(error),
-        Err(error) => Err(to_connect_error(error)),
+        Err(PoolError::Backend(error)) => Err(url.explain(error)),
+        Err(error) => Err(url.explain(error)),
     }
-}
-
-fn to_connect_error(error: impl ToString) -> ConnectError {
-    ConfigError::from(error.to_string()).into()
-}
-
-/// Opens the clients of a pool.
-#[derive(Debug)]
-pub struct ClientManager(Config);
-
-impl Manager for ClientManager {
-    type Type = Client;
-    type Error = ConnectError;
-
-    async fn create(&self) -> Result<Client, ConnectError> {
-        let connect = async |server: Server| {
-            let connected = timeout(server.time_limit, connect_to(server)).await;
-            connected.map_err(io::Error::from)?
-        };
-        self.0.connect_with_async(connect).await
-    }
-
-    async fn recycle(&self, client: &mut Client, metrics: &Metrics) -> RecycleResult<ConnectError> {
-        // With jitter, clients that were opened together are not all replaced together.
-        let lifetime = Duration::from_secs(fastrand::u64(270..330));
-        if client.is_closed() || metrics.age() > lifetime {
-            return Err(RecycleError::message("the client is closed or too old"));
-        }
-        // A ping costs a round trip, so only a client that was idle gets one.
-        if metrics.last_used() > Duration::from_secs(30) {
-            let limit = self.0.connect_timeout.unwrap_or(Duration::MAX);
-            let answer = timeout(limit, client.check_connection()).await;
-            if !matches!(answer, Ok(Ok(()))) {
-                return Err(RecycleError::message("the client does not answer"));
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn connect_to(server: Server) -> Result<Client, AttemptError> {
-    let config = &server.config;
-    let mut options = tokio_postgres::Config::new();
-    options
-        .host(&server.host.name)
-        .port(server.host.port)
-        .user(&config.user)
-        .dbname(&config.dbname)
-        .application_name(&config.application_name);
-    // The host is the name to verify, the address is the one to connect to.
-    if let Some(address) = server.hostaddr() {
-        options.hostaddr(address);
-    }
-    if let Some(password) = &config.password {
-        options.password(password.reveal());
-    }
-    if let Some(server_options) = &config.options {
-        options.options(server_options);
-    }
-
-    let connected = match &server.tls {
-        None => {
-            options.ssl_mode(SslMode::Disable);
-            options.connect(NoTls).await.map(serve)
-        }
-        Some(tls) => {
-            // `tokio-postgres` knows only whether to encrypt. The OpenSSL connector checks the
-            // certificate.
-            let mut connector = MakeTlsConnector::new(tls.connector()?.build());
-            let verify_name = tls.verify == Verify::ChainAndName;
-            connector.set_callback(move |connection, _| {
-                connection.set_verify_hostname(verify_name);
-                Ok(())
-            });
-            options.ssl_mode(SslMode::Require);
-            options.connect(connector).await.map(serve)
-        }
-    };
-    connected.map_err(|error| {
-        let sqlstate = error.code().map(|state| state.code().to_owned());
-        AttemptError::new(error, sqlstate)
-    })
-}
-
-/// Spawns the task that sends and receives for the client.
-fn serve<S, T>((client, connection): (Client, Connection<S, T>)) -> Client
-where
-    Connection<S, T>: Future<Output: Send> + Send + 'static,
-{
-    tokio::spawn(connection);
-    client
 }

@@ -5,5 +5,5 @@
 mod connect;
 mod transaction;
 
-pub use connect::{Pool, connect};
+pub use connect::connect;
 pub use transaction::{TransactionError, default_pauses, run_transaction, run_transaction_with};

@@ -2,7 +2,7 @@
 //!
 //! `run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
 //!
-//! Copy this file into your program; besides `tokio-postgres` it needs `deadpool`, `fastrand`,
+//! Copy this file into your program; besides `tokio-postgres` it needs `deadpool-postgres`, `fastrand`,
 //! `thiserror` and `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
 //! - Send no COMMIT and no ROLLBACK in `op`: the result would be `AmbiguousCommit`.
@@ -20,7 +20,7 @@ use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Object, Pool};
+use deadpool_postgres::{Object, Pool};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
@@ -33,7 +33,7 @@ use tokio_postgres::error::DbError;
 ///
 /// Returns an error if the transaction was rolled back, or if its outcome is not known.
 pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
-    pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync> + 'static>,
+    pool: &Pool,
     op: impl AsyncFnMut(&Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     run_transaction_with(default_pauses(), pool, op).await
@@ -42,7 +42,7 @@ pub async fn run_transaction<T, E: Error + Send + Sync + 'static>(
 /// Like [`run_transaction`], with these pauses: one before each retry. Returns the same errors.
 pub async fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
     mut pauses: impl Iterator<Item = Duration>,
-    pool: &Pool<impl Manager<Type = Client, Error: Error + Send + Sync> + 'static>,
+    pool: &Pool,
     mut op: impl AsyncFnMut(&Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     let client = pool
@@ -161,13 +161,13 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_res
 const TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 
 /// The open transaction, on one connection of the pool.
-struct Txn<M: Manager<Type = Client> + 'static> {
+struct Txn {
     /// `None` after the end of the transaction, when the connection is back in the pool.
-    client: Option<Object<M>>,
+    client: Option<Object>,
 }
 
-impl<M: Manager<Type = Client> + 'static> Txn<M> {
-    async fn begin(client: Object<M>) -> Result<Self, tokio_postgres::Error> {
+impl Txn {
+    async fn begin(client: Object) -> Result<Self, tokio_postgres::Error> {
         let txn = Txn {
             client: Some(client),
         };
@@ -221,7 +221,7 @@ impl<M: Manager<Type = Client> + 'static> Txn<M> {
 
 /// Closes the connection if the future is dropped, `op` panics, or the commit has failed. Until the
 /// server has ended the transaction, for at most 10 s, the connection keeps its place in the pool.
-impl<M: Manager<Type = Client> + 'static> Drop for Txn<M> {
+impl Drop for Txn {
     fn drop(&mut self) {
         let Some(client) = self.client.take() else {
             return;

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use crdb_connection::Config;
 use crdb_local_cluster::{Cluster, Kind};
-use crdb_tokio_postgres::{Pool, TransactionError, connect, run_transaction};
+use crdb_tokio_postgres::{TransactionError, connect, run_transaction};
+use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
 async fn pool(cluster: &Cluster) -> Pool {
-    let pool = connect(&Config::from_url(&cluster.url()).unwrap())
-        .await
-        .unwrap();
+    let pool = connect(&cluster.url().parse().unwrap()).await.unwrap();
     let client = pool.get().await.unwrap();
     client
         .batch_execute("CREATE TABLE requests (id INT8 PRIMARY KEY)")

@@ -1,10 +1,11 @@
 //! Runs the listings of README.md on a server.
 
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use crdb_tokio_postgres::{
-    Pool, TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
+    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
 };
+use deadpool_postgres::Pool;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use transfer::{TransferError, transfer_funds};
@@ -91,13 +92,13 @@ fn clusters() -> impl Iterator<Item = Cluster> {
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn config(cluster: &Cluster) -> Config {
-    Config::from_url(&cluster.url()).unwrap()
+fn url(cluster: &Cluster) -> DatabaseUrl {
+    cluster.url().parse().unwrap()
 }
 
 /// Creates the accounts 1 to 4 and returns a pool.
 async fn create_accounts(cluster: &Cluster) -> Pool {
-    let pool = connect(&config(cluster)).await.unwrap();
+    let pool = connect(&url(cluster)).await.unwrap();
     let client = pool.get().await.unwrap();
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
@@ -170,8 +171,8 @@ async fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
             assert!(!moved.unwrap());
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let mut through_relay = config(&cluster);
-        through_relay.hosts[0].port = relay.port();
+        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
+        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
         let relayed = connect(&through_relay).await.unwrap();
         let client = relayed.get().await.unwrap();
         let before = relay.round_trips();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::world::{World, assert_usable, clusters, for_each_driver};
 use crdb_conformance::{Driver, TransactionError};
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
 
 for_each_driver!(
@@ -32,10 +32,10 @@ fn open_accounts(world: &World) {
 }
 
 /// Connects; tries again until the server has started.
-fn connect<D: Driver>(config: &Config) -> D {
+fn connect<D: Driver>(url: &DatabaseUrl) -> D {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        match D::connect(config) {
+        match D::connect(url) {
             Ok(driver) => return driver,
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
@@ -44,8 +44,8 @@ fn connect<D: Driver>(config: &Config) -> D {
 }
 
 /// Takes the numbers of transfers until there are none left, and transfers 1 for each.
-fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Outcome)> {
-    let mut driver: D = connect(config);
+fn work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<(i64, Outcome)> {
+    let mut driver: D = connect(url);
     let mut outcomes = Vec::new();
     loop {
         let entry = next.fetch_add(1, Ordering::Relaxed);
@@ -64,15 +64,15 @@ fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Outcome)> {
         ));
         let refused = matches!(&outcome, Err(TransactionError::Operation(error)) if error.to_string().contains("not enough"));
         if outcome.is_err() && !refused {
-            driver = connect(config);
+            driver = connect(url);
         }
     }
 }
 
-fn all_work<D: Driver>(config: &Config, next: &AtomicI64) -> BTreeMap<i64, Outcome> {
+fn all_work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> BTreeMap<i64, Outcome> {
     thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
-            .map(|_| scope.spawn(|| work::<D>(config, next)))
+            .map(|_| scope.spawn(|| work::<D>(url, next)))
             .collect();
         workers
             .into_iter()
@@ -123,14 +123,14 @@ fn assert_consistent<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>
     }
     assert_eq!(balances, from_ledger);
     world.execute("UPDATE accounts SET balance = 100");
-    assert_usable(&mut D::connect(&world.config).unwrap());
+    assert_usable(&mut D::connect(&world.url).unwrap());
 }
 
 fn balances_agree_with_the_ledger_after_two_thousand_transfers<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
         open_accounts(&world);
-        let outcomes = all_work::<D>(&world.config, &AtomicI64::new(0));
+        let outcomes = all_work::<D>(&world.url, &AtomicI64::new(0));
         assert!(
             outcomes
                 .values()

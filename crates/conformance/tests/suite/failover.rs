@@ -7,12 +7,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crdb_conformance::{Driver, TransactionError};
-use crdb_connection::{Config, Password};
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Fault};
 
-use crate::world::for_each_driver;
+/// SeaORM takes one host.
+mod without_sea_orm {
+    use crdb_conformance::{Diesel, Postgres, TokioPostgres};
 
-for_each_driver!(workers_continue_on_the_second_server);
+    #[test]
+    fn workers_continue_on_the_second_server() {
+        super::workers_continue_on_the_second_server::<Postgres>();
+        super::workers_continue_on_the_second_server::<TokioPostgres>();
+        super::workers_continue_on_the_second_server::<Diesel>();
+    }
+}
 
 const WORKERS: usize = 4;
 const TRANSFERS: i64 = 400;
@@ -36,16 +44,14 @@ fn server() -> Cluster {
     cluster
 }
 
-fn config(servers: [&Cluster; 2]) -> Config {
-    let mut config = Config::from_url(&servers[0].url()).unwrap();
-    let mut second = config.hosts[0].clone();
-    second.port = servers[1].port();
-    config.hosts.push(second);
-    config.user = "worker".to_owned();
-    config.password = Some(Password::new("secret"));
-    config.dbname = "books".to_owned();
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config
+/// Returns a connection string with both servers as hosts.
+fn url(servers: [&Cluster; 2]) -> DatabaseUrl {
+    let [first, second] = servers.map(Cluster::port);
+    let url = format!(
+        "postgresql://worker:secret@localhost:{first},localhost:{second}/books\
+         ?sslmode=disable&connect_timeout=5"
+    );
+    url.parse().unwrap()
 }
 
 fn ledger(server: &Cluster) -> BTreeSet<i64> {
@@ -60,8 +66,11 @@ fn ledger(server: &Cluster) -> BTreeSet<i64> {
 
 /// Transfers until all entries are taken. After an error, tokio-postgres keeps its pool, and the
 /// other drivers connect again.
-fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Result<(), TransactionError>)> {
-    let mut driver = D::connect(config).unwrap();
+fn work<D: Driver>(
+    url: &DatabaseUrl,
+    next: &AtomicI64,
+) -> Vec<(i64, Result<(), TransactionError>)> {
+    let mut driver = D::connect(url).unwrap();
     let mut outcomes = Vec::new();
     loop {
         let entry = next.fetch_add(1, Ordering::Relaxed);
@@ -71,7 +80,7 @@ fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Result<(), Tr
         let (from, to) = if entry % 2 == 0 { (1, 2) } else { (2, 1) };
         let outcome = driver.transfer_with_entry(entry, from, to);
         if outcome.is_err() && D::NAME != "tokio-postgres" {
-            driver = D::connect(config).unwrap();
+            driver = D::connect(url).unwrap();
         }
         outcomes.push((entry, outcome));
     }
@@ -79,12 +88,12 @@ fn work<D: Driver>(config: &Config, next: &AtomicI64) -> Vec<(i64, Result<(), Tr
 
 fn workers_continue_on_the_second_server<D: Driver>() {
     let (first, second) = (server(), server());
-    let config = config([&first, &second]);
+    let url = url([&first, &second]);
     let next = AtomicI64::new(0);
     let started = Instant::now();
     let outcomes: Vec<_> = thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
-            .map(|_| scope.spawn(|| work::<D>(&config, &next)))
+            .map(|_| scope.spawn(|| work::<D>(&url, &next)))
             .collect();
         while next.load(Ordering::Relaxed) < STOP_AFTER {
             assert!(started.elapsed() < Duration::from_secs(60));

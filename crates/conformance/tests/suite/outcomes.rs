@@ -31,7 +31,7 @@ const ENTRIES: &str = "SELECT entry AS value FROM ledger ORDER BY entry";
 fn a_successful_transaction_is_committed<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         driver
             .transact(D::default_pauses(), |txn| {
                 txn.execute("INSERT INTO ledger VALUES (1)")
@@ -141,7 +141,7 @@ fn a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed<D: Dr
 fn an_error_of_the_server_is_passed_through_and_rolled_back<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let mut runs = 0;
         let result = driver.transact(D::default_pauses(), |txn| {
             runs += 1;
@@ -163,7 +163,7 @@ fn an_error_of_the_server_is_passed_through_and_rolled_back<D: Driver>() {
 fn an_error_that_op_ignores_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let result = driver.transact(D::default_pauses(), |txn| {
             txn.execute("INSERT INTO ledger VALUES (1)")
                 .map_err(OpError::Database)?;
@@ -182,7 +182,7 @@ fn an_error_that_op_ignores_is_reported_as_not_committed<D: Driver>() {
 fn the_callers_own_error_comes_back_typed_and_rolled_back<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let result = driver.transact(D::default_pauses(), |txn| {
             txn.execute("INSERT INTO ledger VALUES (1)")
                 .map_err(OpError::Database)?;
@@ -197,7 +197,7 @@ fn the_callers_own_error_comes_back_typed_and_rolled_back<D: Driver>() {
 fn a_panic_in_op_reaches_the_caller_and_leaves_the_connection_usable<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             driver.transact::<OpError>(D::default_pauses(), |txn| {
                 txn.execute("INSERT INTO ledger VALUES (1)")
@@ -220,7 +220,7 @@ fn a_constraint_that_fails_at_commit_is_reported_as_not_committed<D: Driver>() {
             "ALTER TABLE ledger ADD CONSTRAINT known FOREIGN KEY (entry) REFERENCES accounts \
              DEFERRABLE INITIALLY DEFERRED",
         );
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let result = driver.transact(D::default_pauses(), |txn| {
             txn.execute("INSERT INTO ledger VALUES (77)")
                 .map_err(OpError::Database)
@@ -246,7 +246,7 @@ fn raise_at_commit(world: &World, sqlstate: &str, message: &str) {
 }
 
 fn insert<D: Driver>(world: &World) -> Result<(), TransactionError> {
-    let mut driver = D::connect(&world.config).unwrap();
+    let mut driver = D::connect(&world.url).unwrap();
     let mut runs = 0;
     let result = driver.transact(D::default_pauses(), |txn| {
         runs += 1;
@@ -327,7 +327,7 @@ fn a_transaction_that_op_ends_is_ambiguous_and_not_run_again<D: Driver>() {
             for then in thens {
                 let world = World::on(cluster);
                 create_raise(&world);
-                let mut driver = D::connect(&world.config).unwrap();
+                let mut driver = D::connect(&world.url).unwrap();
                 let mut runs = 0;
                 let result = driver.transact(D::default_pauses(), |txn| {
                     runs += 1;
@@ -359,7 +359,7 @@ fn a_transaction_that_op_ends_is_ambiguous_and_not_run_again<D: Driver>() {
 fn a_transfer_that_is_refused_changes_nothing<D: Driver>() {
     for cluster in clusters() {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let cases = [
             (
                 (1, 2, 101),

@@ -47,7 +47,7 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
         let world = World::on(cluster);
         let both_have_read = Barrier::new(2);
         let withdraw = |account: i64| {
-            let mut driver = D::connect(&world.config).unwrap();
+            let mut driver = D::connect(&world.url).unwrap();
             let mut runs = 0;
             let result = driver.transact(D::default_pauses(), |txn: &mut dyn Sql| {
                 runs += 1;
@@ -202,7 +202,7 @@ fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
         ] {
             let world = World::on(cluster);
             create_force_retry(&world);
-            let mut driver = D::connect(&world.config).unwrap();
+            let mut driver = D::connect(&world.url).unwrap();
             let mut runs = 0;
             let result = driver.transact(fast(50), |txn| {
                 runs += 1;
@@ -230,7 +230,7 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
                  CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger
                  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_twice()"
             ));
-            let mut driver = D::connect(&world.config).unwrap();
+            let mut driver = D::connect(&world.url).unwrap();
             let mut runs = 0;
             let result = driver.transact(fast(50), |txn| {
                 runs += 1;
@@ -251,7 +251,7 @@ fn retries_end_at_their_limit_with_the_count_and_the_last_error<D: Driver>() {
             for limit in [0, 1, 5] {
                 let world = World::on(cluster);
                 create_force_retry(&world);
-                let mut driver = D::connect(&world.config).unwrap();
+                let mut driver = D::connect(&world.url).unwrap();
                 let mut runs = 0;
                 let failed = driver.transact(fast(limit), |txn| {
                     runs += 1;
@@ -310,7 +310,7 @@ fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
     let inject = "SET inject_retry_errors_enabled = 'true'";
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
         let world = World::on(cluster);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let mut runs = 0;
         driver
             .transact(fast(50), |txn| {
@@ -322,7 +322,7 @@ fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
             .unwrap();
         assert_eq!(runs, 4, "three injected failures");
         assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [1]);
-        let mut driver = D::connect(&world.config).unwrap();
+        let mut driver = D::connect(&world.url).unwrap();
         let failed = driver.transact(fast(2), |txn| {
             txn.execute(inject).map_err(OpError::Database)?;
             txn.execute("SELECT 1").map_err(OpError::Database)

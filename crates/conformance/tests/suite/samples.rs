@@ -89,61 +89,6 @@ fn the_samples_leave_other_rows_alone() {
 }
 
 #[test]
-fn a_sample_that_cannot_connect_says_in_one_message_what_to_do() {
-    let directory = tempfile::tempdir().unwrap();
-    for cluster in clusters().iter() {
-        let (url, password) = (cluster.url(), cluster.password());
-        let host = format!("localhost:{}", cluster.port());
-        // The same machine, by an address that is not in the certificate.
-        let other_name = format!("[::ffff:127.0.0.1]:{}", cluster.port());
-        let cases = [
-            (
-                "wrong password",
-                url.replace(password, "Wr0ngSecret"),
-                format!(
-                    "could not connect to {host}: the server does not accept the password of user demo"
-                ),
-                "Check user and password in DATABASE_URL. In a password, write @ as %40, : as %3A, / as %2F \
-                 and % as %25.",
-            ),
-            (
-                "unknown authority",
-                url.split("&sslrootcert").next().unwrap().to_owned(),
-                format!(
-                    "could not connect to {host}: the server's certificate is from an authority that is not trusted"
-                ),
-                "Download your cluster's ca.crt and name its place with sslrootcert. If you did, it belongs to \
-                 another cluster.",
-            ),
-            (
-                "another name",
-                url.replace(&host, &other_name),
-                format!(
-                    "could not connect to {other_name}: the server's certificate is for another name: localhost, \
-                     127.0.0.1, ::1"
-                ),
-                "Connect by a name that the certificate contains.",
-            ),
-            (
-                "server not running",
-                url.replace(&host, "localhost:1"),
-                "could not connect to localhost:1: nothing listens there (connection refused)"
-                    .to_owned(),
-                "Is the server running, and is this its port? CockroachDB's is 26257. `scripts/local-cluster \
-                 start` starts a cluster on this machine.",
-            ),
-        ];
-        for (case, url, problem, hint) in cases {
-            for sample in SAMPLES {
-                let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
-                let name = format!("{case}: {sample} on {:?}", cluster.kind());
-                assert_failed(&ended, &format!("{problem}\n{hint}"), &name);
-            }
-        }
-    }
-}
-
-#[test]
 fn a_sample_without_a_database_url_says_where_to_get_one() {
     let directory = tempfile::tempdir().unwrap();
     for sample in SAMPLES {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crdb_conformance::{AnyError, Driver, TransactionError};
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
 /// A new database on a server: the accounts 1 and 2 hold 100 each, and `ledger` is empty.
@@ -12,9 +12,9 @@ pub struct World<'a> {
     pub cluster: &'a Cluster,
     pub relay: Relay,
     /// Connects to the server directly.
-    pub config: Config,
+    pub url: DatabaseUrl,
     /// Connects to the server through the relay.
-    pub relayed: Config,
+    pub relayed: DatabaseUrl,
     pub database: String,
 }
 
@@ -31,15 +31,15 @@ impl<'a> World<'a> {
                 .unwrap();
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let mut config = Config::from_url(&cluster.url()).unwrap();
-        config.dbname = database.clone();
-        let mut relayed = config.clone();
-        relayed.hosts[0].port = relay.port();
+        let url = cluster
+            .url()
+            .replace("/defaultdb?", &format!("/{database}?"));
+        let relayed = through(&relay, cluster, &url);
         let world = World {
             cluster,
             relay,
-            config,
-            relayed,
+            url: url.parse().unwrap(),
+            relayed: relayed.parse().unwrap(),
             database,
         };
         world.execute(
@@ -63,8 +63,14 @@ impl<'a> World<'a> {
 
     /// Reads the column `value` on a new connection.
     pub fn read<D: Driver>(&self, sql: &str) -> Vec<i64> {
-        read(&mut D::connect(&self.config).unwrap(), sql)
+        read(&mut D::connect(&self.url).unwrap(), sql)
     }
+}
+
+/// Returns this connection string with the port of the relay.
+pub fn through(relay: &Relay, cluster: &Cluster, url: &str) -> String {
+    let port = |port: u16| format!("localhost:{port}/");
+    url.replace(&port(cluster.port()), &port(relay.port()))
 }
 
 /// Reads the column `value` in a transaction of its own.

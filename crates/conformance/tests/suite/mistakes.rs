@@ -1,0 +1,285 @@
+//! What each driver's sample prints if it cannot connect: the words of the driver, and the advice.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use crdb_conformance::sample::{SAMPLES, run};
+use crdb_local_cluster::{Cluster, Fault, Kind};
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
+
+/// Asserts that each sample fails with the words that are given for it, or for all, and with this
+/// advice.
+fn assert_explained(variables: &[(&str, &str)], host: &str, words: &[&str], advice: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    for (sample, words) in SAMPLES.into_iter().zip(words.iter().cycle()) {
+        let ended = run(sample, directory.path(), variables);
+        let begin = format!("Error: could not connect to {host}: ");
+        let message = ended.stderr.split("\n\nStack backtrace").next().unwrap();
+        assert!(message.starts_with(&begin), "{sample}: {message}");
+        assert!(message.contains(words), "{sample}: {message}, not {words}");
+        assert!(
+            message.contains(&format!("\n{advice}")),
+            "{sample}: {message}, not {advice}"
+        );
+        assert_eq!(
+            (ended.status, ended.stdout.as_str()),
+            (Some(1), ""),
+            "{sample}"
+        );
+    }
+}
+
+fn assert_url_explained(url: &str, host: &str, words: &[&str], advice: &str) {
+    assert_explained(&[("DATABASE_URL", url)], host, words, advice);
+}
+
+/// Listens, and answers each connection with this function.
+fn listen(answer: impl Fn(&mut std::net::TcpStream) + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = answer.clone();
+            thread::spawn(move || answer(&mut stream.unwrap()));
+        }
+    });
+    port
+}
+
+const NOT_SQL: &str = "Perhaps this is not CockroachDB's SQL port, which is 26257.";
+const NO_ANSWER: &str = "On a managed cluster, add this machine's address to the IP Allowlist";
+
+#[test]
+fn a_host_that_cannot_be_reached_is_explained() {
+    assert_url_explained(
+        "postgresql://demo:x@nowhere.invalid/",
+        "nowhere.invalid:26257",
+        &[
+            "lookup address",
+            "lookup address",
+            "could not translate host name",
+            "lookup address",
+        ],
+        "Check the host for typing errors",
+    );
+    assert_url_explained(
+        "postgresql://demo:x@localhost:1/",
+        "localhost:1",
+        &["Connection refused"],
+        "Is the server running, and is this its port? CockroachDB's is 26257.",
+    );
+}
+
+#[test]
+fn a_server_that_accepts_the_connection_and_does_not_answer_is_explained() {
+    let silent = listen(|_| thread::park());
+    // The header of a TLS record, then a byte a second.
+    let slow = listen(|stream| {
+        let _ = stream.read(&mut [0; 8]);
+        for byte in [b'S', 0x16, 3, 3, 0x40, 0].into_iter().chain([0; 60]) {
+            let _ = stream.write_all(&[byte]);
+            thread::sleep(std::time::Duration::from_secs(1));
+        }
+    });
+    for (port, sslmode) in [(silent, "disable"), (silent, "require"), (slow, "require")] {
+        assert_url_explained(
+            &format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode={sslmode}&connect_timeout=2"),
+            &format!("127.0.0.1:{port}"),
+            &[
+                "timed out",
+                "Timeout occurred",
+                "timeout expired",
+                "timed out",
+            ],
+            NO_ANSWER,
+        );
+    }
+}
+
+#[test]
+fn http_on_the_port_is_explained() {
+    let port = listen(|stream| {
+        let _ = stream.read(&mut [0; 1000]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    for sslmode in ["disable", "verify-full"] {
+        assert_url_explained(
+            &format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode={sslmode}"),
+            &format!("127.0.0.1:{port}"),
+            &[""],
+            NOT_SQL,
+        );
+    }
+    let closing = listen(|_| {});
+    let url = format!("postgresql://demo:x@127.0.0.1:{closing}/");
+    let words = ["", "", "", ""];
+    assert_url_explained(&url, &format!("127.0.0.1:{closing}"), &words, NOT_SQL);
+}
+
+#[test]
+fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
+    let verify_failed = "certificate verify failed";
+    let cases = [
+        (
+            Fault::NoTls,
+            ["support TLS", "support SSL", "support TLS"],
+            NOT_SQL,
+        ),
+        (
+            Fault::UnknownAuthority,
+            [
+                "unable to get local issuer certificate",
+                verify_failed,
+                "unable to get local issuer certificate",
+            ],
+            "Download this cluster's ca.crt and name it with sslrootcert.",
+        ),
+        (
+            Fault::Expired,
+            [
+                "certificate has expired",
+                verify_failed,
+                "certificate has expired",
+            ],
+            "",
+        ),
+        (
+            Fault::OtherName,
+            [
+                "hostname mismatch",
+                "does not match host name",
+                "ostname mismatch",
+            ],
+            "Connect by a name that the server's certificate contains.",
+        ),
+    ];
+    for (fault, [raw, diesel, sea_orm], advice) in cases {
+        let cluster = Cluster::start_with_fault(fault).unwrap();
+        let (root, port) = (cluster.root_certificate(), cluster.port());
+        assert_url_explained(
+            &format!(
+                "postgresql://demo:x@localhost:{port}/?sslrootcert={}",
+                root.display()
+            ),
+            &format!("localhost:{port}"),
+            &[raw, raw, diesel, sea_orm],
+            advice,
+        );
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_is_explained() {
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
+        let (url, host) = (cluster.url(), format!("localhost:{}", cluster.port()));
+        let failed = "password authentication failed for user";
+        assert_url_explained(
+            &url.replace(cluster.password(), "wrong"),
+            &host,
+            &[failed],
+            "Check the user and the password in DATABASE_URL or PGPASSWORD.",
+        );
+        assert_url_explained(
+            &url.replace(&format!(":{}@", cluster.password()), "@"),
+            &host,
+            // sqlx sends an empty password.
+            &[
+                "password missing",
+                "password missing",
+                "no password supplied",
+                failed,
+            ],
+            "",
+        );
+        let words = match kind {
+            Kind::Postgres => "no pg_hba.conf entry",
+            Kind::Cockroach => "node is running secure mode",
+        };
+        assert_url_explained(
+            &url.replace("verify-full", "disable"),
+            &host,
+            &[words],
+            "The server does not accept this user from this network, or not without TLS",
+        );
+        // On CockroachDB the first statement fails.
+        if kind == Kind::Postgres {
+            assert_url_explained(
+                &url.replace("defaultdb", "alerts2"),
+                &host,
+                &["database \"alerts2\" does not exist"],
+                "Check the name of the database, or create it",
+            );
+            let busy = "CREATE ROLE busy LOGIN PASSWORD 'S3cret' CONNECTION LIMIT 0";
+            cluster.execute(busy).unwrap();
+            assert_url_explained(
+                &cluster.url_with("busy", "S3cret"),
+                &host,
+                &["too many connections for role \"busy\""],
+                "Try again later.",
+            );
+        }
+    }
+}
+
+/// A server that answers the start-up message with an error, as a proxy does.
+#[test]
+fn a_hint_of_the_server_is_shown() {
+    let port = listen(|stream| {
+        let _ = stream.read(&mut [0; 1000]);
+        let fields =
+            b"SFATAL\0VFATAL\0C08004\0Mcodeproxy: unknown cluster\0Hadd the cluster name\0\0";
+        let _ = stream.write_all(&[&[b'E', 0, 0, 0, fields.len() as u8 + 4], &fields[..]].concat());
+    });
+    let url = format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode=disable");
+    let host = format!("127.0.0.1:{port}");
+    assert_url_explained(&url, &host, &["codeproxy: unknown cluster"], "HINT:");
+}
+
+#[test]
+fn a_password_with_too_many_scram_iterations_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let verifier = scram_verifier("pass word", 119_680);
+    cluster
+        .execute(&format!(
+            "CREATE ROLE often LOGIN PASSWORD '{verifier}'; GRANT CREATE ON SCHEMA public TO often"
+        ))
+        .unwrap();
+    let url = cluster.url_with("often", "pass word");
+    for sample in SAMPLES {
+        let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+        if sample.contains("postgres") {
+            let words = "SCRAM iteration count exceeds the maximum allowed\nSet the password again";
+            assert!(ended.stderr.contains(words), "{sample}: {ended:?}");
+        } else {
+            assert_eq!(ended.status, Some(0), "{sample}: {ended:?}");
+        }
+    }
+}
+
+/// Returns the text that PostgreSQL stores for a password (RFC 5803).
+fn scram_verifier(password: &str, iterations: usize) -> String {
+    let base64 = openssl::base64::encode_block;
+    let (salt, sha256) = (b"salt of the test", MessageDigest::sha256());
+    let mut salted = [0; 32];
+    openssl::pkcs5::pbkdf2_hmac(password.as_bytes(), salt, iterations, sha256, &mut salted)
+        .unwrap();
+    let key = PKey::hmac(&salted).unwrap();
+    let hmac = |text: &[u8]| {
+        Signer::new(sha256, &key)
+            .unwrap()
+            .sign_oneshot_to_vec(text)
+            .unwrap()
+    };
+    let stored = openssl::sha::sha256(&hmac(b"Client Key"));
+    format!(
+        "SCRAM-SHA-256${iterations}:{}${}:{}",
+        base64(salt),
+        base64(&stored),
+        base64(&hmac(b"Server Key"))
+    )
+}

@@ -1,0 +1,192 @@
+//! Which servers are accepted: servers × sslmodes × root certificates × hosts. The expected result
+//! is that of `psql` with `verify-full`, or with `disable`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crdb_conformance::sample;
+use crdb_local_cluster::{Authority, Cluster, Fault, Kind};
+
+const SSLMODES: [&str; 4] = ["disable", "require", "verify-full", ""];
+const ROOTS: [&str; 6] = [
+    "right",
+    "wrong",
+    "wrong and right",
+    "none",
+    "missing",
+    "system",
+];
+const HOSTS: [&str; 2] = ["localhost", "[::1]"];
+
+struct Server {
+    name: String,
+    cluster: Cluster,
+    sends_client_certificate: bool,
+}
+
+/// Starts a server without a fault of each kind, and PostgreSQL with each fault.
+fn servers() -> Vec<Server> {
+    let server = |name: String, cluster, sends_client_certificate| Server {
+        name,
+        cluster,
+        sends_client_certificate,
+    };
+    let mut servers = Vec::new();
+    for kind in Kind::available().unwrap() {
+        servers.push(server(
+            format!("{kind:?}"),
+            Cluster::start_as(kind).unwrap(),
+            false,
+        ));
+    }
+    let faults = [
+        (Fault::Expired, false),
+        (Fault::OtherName, false),
+        (Fault::UnknownAuthority, false),
+        (Fault::NoTls, false),
+        (Fault::ClientCertificate, false),
+        (Fault::ClientCertificate, true),
+    ];
+    for (fault, sends) in faults {
+        let name = format!("{fault:?}, client certificate sent: {sends}");
+        servers.push(server(
+            name,
+            Cluster::start_with_fault(fault).unwrap(),
+            sends,
+        ));
+    }
+    servers
+}
+
+/// Returns the connection string of a row.
+fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path) -> String {
+    let cluster = &server.cluster;
+    let (user, password, port) = (cluster.user(), cluster.password(), cluster.port());
+    let mut parameters = String::new();
+    let mut add = |name: &str, value: &Path| parameters += &format!("&{name}={}", value.display());
+    if !sslmode.is_empty() {
+        add("sslmode", Path::new(sslmode));
+    }
+    match root {
+        "right" => add("sslrootcert", &cluster.root_certificate()),
+        "wrong" => add("sslrootcert", &directory.join("wrong.crt")),
+        "wrong and right" => add("sslrootcert", &directory.join(format!("{port}.crt"))),
+        "missing" => add("sslrootcert", &directory.join("no.crt")),
+        "system" => add("sslrootcert", Path::new("system")),
+        _ => {}
+    }
+    if server.sends_client_certificate {
+        let (certificate, key) = cluster.client_certificate();
+        add("sslcert", &certificate);
+        add("sslkey", &key);
+    }
+    format!(
+        "postgresql://{user}:{password}@{host}:{port}/defaultdb?{}",
+        &parameters[1..]
+    )
+}
+
+fn psql_connects(url: &str, home: &Path) -> bool {
+    let mut psql = Command::new("psql");
+    psql.args(["-X", url, "-c", "SELECT 1"]).env("HOME", home);
+    psql.output().unwrap().status.success()
+}
+
+/// The authority of each server is also one of the operating system's. So a driver fails the test if
+/// it trusts those although a root certificate is named.
+#[test]
+fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path();
+    let wrong = home.join("wrong.crt");
+    Authority::new("other").unwrap().write(&wrong).unwrap();
+    let servers = servers();
+    let mut results = BTreeMap::new();
+    let mut unexpected = Vec::new();
+    for server in &servers {
+        let root = server.cluster.root_certificate();
+        let both = [fs::read(&wrong).unwrap(), fs::read(&root).unwrap()].concat();
+        fs::write(home.join(format!("{}.crt", server.cluster.port())), both).unwrap();
+        for host in HOSTS {
+            let psql = |sslmode, root| psql_connects(&url(server, sslmode, root, host, home), home);
+            let (clear, right, wrong) = (
+                psql("disable", "right"),
+                psql("verify-full", "right"),
+                psql("verify-full", "wrong"),
+            );
+            for (sslmode, roots) in SSLMODES
+                .iter()
+                .flat_map(|mode| ROOTS.map(|root| (*mode, root)))
+            {
+                let url = url(server, sslmode, roots, host, home);
+                for sample in sample::SAMPLES {
+                    let expected = match (sslmode, roots) {
+                        ("disable", _) => clear,
+                        (_, "missing") => false,
+                        // sqlx also trusts the operating system's authorities.
+                        (_, "wrong") if sample == "sea-orm-basic" => right,
+                        (_, "wrong") => wrong,
+                        _ => right,
+                    };
+                    let variables = [
+                        ("DATABASE_URL", url.as_str()),
+                        ("SSL_CERT_FILE", root.to_str().unwrap()),
+                        ("SSL_CERT_DIR", "/nonexistent"),
+                    ];
+                    let ended = sample::run(sample, home, &variables);
+                    let connects = ended.status == Some(0);
+                    *results.entry((sample, connects)).or_insert(0) += 1;
+                    if connects != expected {
+                        unexpected.push(format!(
+                            "{sample}, {}, sslmode {sslmode}, root {roots}, {host}: {}",
+                            server.name, ended.stderr
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    println!("rows by driver and result: {results:?}");
+    assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
+    assert!(
+        results.values().all(|rows| *rows > 40),
+        "each driver accepts and refuses"
+    );
+}
+
+#[test]
+fn without_sslrootcert_the_root_certificate_in_the_home_directory_is_used() {
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let default = home.path().join(".postgresql/root.crt");
+        fs::create_dir(home.path().join(".postgresql")).unwrap();
+        let url = cluster.url();
+        let (without, _) = url.split_once("&sslrootcert").unwrap();
+        let spellings = [
+            "",
+            "&sslrootcert=~/.postgresql/root.crt",
+            "&sslrootcert=$HOME/.postgresql/root.crt",
+        ];
+        for right in [true, false] {
+            if right {
+                fs::copy(cluster.root_certificate(), &default).unwrap();
+            } else {
+                Authority::new("other").unwrap().write(&default).unwrap();
+            }
+            for spelling in spellings {
+                for sample in sample::SAMPLES {
+                    let url = format!("{without}{spelling}");
+                    let ended = sample::run(sample, home.path(), &[("DATABASE_URL", &url)]);
+                    assert_eq!(
+                        ended.status == Some(0),
+                        right,
+                        "{sample} {spelling}: {ended:?}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! [`DatabaseUrl`]: its sources, and the strings for the drivers.
+
+use std::env;
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use openssl::ssl::SslConnector;
+
+use crate::explain::{ConnectError, explain, refuse};
+use crate::location::{self, Location, encode};
+use crate::parameters::{self, PARAMETERS, Parameters};
+use crate::tls::connector;
+
+/// A checked connection string. `Debug` shows the hosts only.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    location: Location,
+    parameters: Parameters,
+}
+
+impl DatabaseUrl {
+    /// Reads `DATABASE_URL` and the `PG…` variables, after loading the nearest `.env`. Without
+    /// `DATABASE_URL`, at least `PGHOST` and `PGUSER` must be set.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `.env` or a value is not valid, or if a file that is named is missing.
+    pub fn from_env() -> Result<DatabaseUrl, ConnectError> {
+        match dotenvy::dotenv() {
+            // The line is not shown: it may contain a password.
+            Err(dotenvy::Error::LineParse(..)) => refuse(
+                "a line of .env is not NAME=value\n\
+                 Put a value with spaces, quotes or a $ into single quotes.",
+            )?,
+            Err(error) if !error.not_found() => refuse(&format!("cannot read .env: {error}"))?,
+            _ => {}
+        }
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let parts = || variable("PGHOST").map(|_| "postgresql://".to_owned());
+        let Some(url) = variable("DATABASE_URL").or_else(parts) else {
+            return refuse(
+                "DATABASE_URL is not set\n\
+                 Copy .env.example to .env and put your cluster's connection string there, or run \
+                 `scripts/local-cluster start` for a cluster on this machine.",
+            );
+        };
+        DatabaseUrl::read(&url, &variable)
+    }
+
+    fn read(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConnectError> {
+        let (location, query) = location::read(url, variable)?;
+        let parameters = parameters::read(query, variable)?;
+        Ok(DatabaseUrl {
+            location,
+            parameters,
+        })
+    }
+
+    /// Returns the string for `postgres` and `tokio-postgres`, and the OpenSSL connector that
+    /// verifies the server.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if OpenSSL does not accept a certificate file.
+    pub fn for_rust_postgres(&self) -> Result<(String, SslConnector), ConnectError> {
+        let connector = connector(&self.parameters).map_err(|error| self.explain(error))?;
+        let sslmode = if self.is_encrypted() {
+            "require"
+        } else {
+            "disable"
+        };
+        let tls = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
+        let with = [("sslmode", sslmode), ("tcp_user_timeout", "30")];
+        Ok((
+            self.render(&tls, &[&KEEPALIVES[..], &with].concat()),
+            connector,
+        ))
+    }
+
+    /// Returns the string for libpq, which Diesel uses.
+    pub fn for_libpq(&self) -> String {
+        // In milliseconds here, in seconds for rust-postgres.
+        let with = [("tcp_user_timeout", "30000")];
+        self.render(&[], &[&KEEPALIVES[..], &with].concat())
+    }
+
+    /// Returns the string for sqlx, which SeaORM uses. It has no time limit and no keepalives: sqlx
+    /// has no parameters for them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there are several hosts, or if sqlx would read a variable by itself that
+    /// the string overrides.
+    pub fn for_sqlx(&self) -> Result<String, ConnectError> {
+        let [host] = self.location.hosts.as_slice() else {
+            return refuse(
+                "sqlx, SeaORM's driver, takes one host, and the connection string has several\n\
+                 Write the name of a load balancer, or one of the hosts.",
+            );
+        };
+        // Without `sslrootcert`, sqlx uses the certificates of the operating system.
+        let mut without = vec!["connect_timeout"];
+        if self
+            .parameters
+            .get("sslrootcert")
+            .is_some_and(|file| file == "system")
+        {
+            without.push("sslrootcert");
+        }
+        // sqlx keeps the brackets of an IPv6 address.
+        let address = host.strip_prefix('[').and_then(|host| host.split_once(']'));
+        let text = self.render(
+            &without,
+            address.map(|(address, _)| ("host", address)).as_slice(),
+        );
+        for (name, variable) in PARAMETERS
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("ssl"))
+        {
+            if self.is_encrypted() && !text.contains(name) && env::var_os(variable).is_some() {
+                return refuse(&format!(
+                    "sqlx, SeaORM's driver, would use {variable} against the connection string\n\
+                     Unset {variable}, or name a file with {name}."
+                ));
+            }
+        }
+        Ok(text)
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.parameters["sslmode"] != "disable"
+    }
+
+    /// Returns the time limit of one attempt to connect: `connect_timeout` for each host.
+    pub fn connect_timeout(&self) -> Duration {
+        let seconds = self.parameters["connect_timeout"]
+            .parse()
+            .unwrap_or(u16::MAX);
+        Duration::from_secs(seconds.into()) * self.location.hosts.len() as u32
+    }
+
+    /// Returns the driver's error with the hosts before it, and what to do on the next line.
+    pub fn explain(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
+        explain(&self.location.hosts.join(","), &*error.into())
+    }
+
+    fn render(&self, without: &[&str], with: &[(&str, &str)]) -> String {
+        let Location {
+            credentials,
+            hosts,
+            database,
+        } = &self.location;
+        let own = self
+            .parameters
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let own = own.filter(|(name, _)| !without.contains(name));
+        let query = own.chain(with.iter().copied());
+        let query = query.map(|(name, value)| format!("{name}={}", encode(value)));
+        let (hosts, query) = (hosts.join(","), query.collect::<Vec<_>>().join("&"));
+        format!("postgresql://{credentials}@{hosts}/{database}?{query}")
+    }
+}
+
+/// With `tcp_user_timeout`, they end a connection about 40 seconds after its server has vanished.
+const KEEPALIVES: [(&str, &str); 2] = [("keepalives_idle", "30"), ("keepalives_interval", "10")];
+
+/// Reads the string alone, without any variable.
+///
+/// # Errors
+///
+/// Returns an error if the string is not valid, or if a file that it names is missing.
+impl FromStr for DatabaseUrl {
+    type Err = ConnectError;
+
+    fn from_str(url: &str) -> Result<DatabaseUrl, ConnectError> {
+        DatabaseUrl::read(url, &|_| None)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({})", self.location.hosts.join(","))
+    }
+}

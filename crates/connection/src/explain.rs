@@ -1,0 +1,89 @@
+//! [`ConnectError`], and the advice for a driver's error.
+
+use std::error::Error;
+use std::fmt;
+use std::iter::successors;
+
+/// The reason why there is no connection, and on the next line what to do.
+///
+/// The message does not contain the password. `Debug` is the message, so that `main` prints it.
+#[derive(thiserror::Error)]
+#[error("{0}")]
+pub struct ConnectError(String);
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Returns the error for a setting that cannot be used.
+pub(crate) fn refuse<T>(message: &str) -> Result<T, ConnectError> {
+    Err(ConnectError(message.to_owned()))
+}
+
+/// Returns an error with this message if a setting is not valid.
+pub(crate) fn ensure(is_valid: bool, message: &str) -> Result<(), ConnectError> {
+    if is_valid { Ok(()) } else { refuse(message) }
+}
+
+/// Returns the words of the error and its sources, each once, and the advice that fits them.
+pub(crate) fn explain(hosts: &str, error: &(dyn Error + 'static)) -> ConnectError {
+    let mut words = String::new();
+    for cause in successors(Some(error), |&error| error.source()) {
+        let cause = cause.to_string();
+        if !words.contains(cause.trim()) {
+            words = format!("{words}: {}", cause.trim());
+        }
+    }
+    let lower = words.to_lowercase();
+    let row = ADVICE
+        .iter()
+        .find(|(texts, _)| texts.iter().any(|text| lower.contains(text)));
+    let advice = row
+        .map(|(_, advice)| format!("\n{advice}"))
+        .unwrap_or_default();
+    ConnectError(format!("could not connect to {hosts}{words}{advice}"))
+}
+
+/// Pieces of messages, in lower case, each with the advice. The first row that fits decides.
+#[rustfmt::skip]
+const ADVICE: [(&[&str], &str); 15] = [
+    (&["password authentication failed"],
+     "Check the user and the password in DATABASE_URL or PGPASSWORD. In a URL, write @ as %40, : as %3A, / as %2F and % as %25."),
+    (&["password missing", "no password supplied"],
+     "Put the password into DATABASE_URL, or into PGPASSWORD."),
+    (&["scram iteration count"],
+     "Set the password again with ALTER USER; on CockroachDB 22.1 and early 22.2, first run SET CLUSTER \
+      SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610."),
+    (&["does not exist"],
+     "Check the name of the database, or create it: CREATE DATABASE."),
+    (&["name mismatch", "address mismatch", "does not match host name"],
+     "Connect by a name that the server's certificate contains."),
+    (&["no start line", "no certificate or crl found", "key values mismatch", "pkcs", "private key"],
+     "sslrootcert, sslcert and sslkey name PEM files. The key must fit the certificate and have no pass \
+      phrase. For SeaORM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW_KEY."),
+    (&["client certificate", "certificate required", "alert"],
+     "Name your client certificate with sslcert and its key with sslkey. It must be for this user."),
+    (&["has expired", "not yet valid"],
+     "Renew the certificate of the server or of its authority, and check this machine's clock."),
+    (&["certificate verify failed"],
+     "Download this cluster's ca.crt and name it with sslrootcert. If you did, the words of OpenSSL say what is \
+      wrong with the server's certificate."),
+    (&["support tls", "support ssl", "ssl negotiation", "sslrequest", "eof", "remaining on stream",
+       "authentication request", "closed the connection", "wrong version number"],
+     "Perhaps this is not CockroachDB's SQL port, which is 26257. If it is, the server offers no TLS, or \
+      closed the connection."),
+    (&["pg_hba.conf", "secure mode", "ssl connection"],
+     "The server does not accept this user from this network, or not without TLS: use sslmode=verify-full."),
+    (&["timed out", "timeout"],
+     "On a managed cluster, add this machine's address to the IP Allowlist on the Networking page. If it is \
+      there, check the state of the cluster: too few live nodes have the same effect."),
+    (&["refused"],
+     "Is the server running, and is this its port? CockroachDB's is 26257. `scripts/local-cluster start` \
+      starts a cluster on this machine."),
+    (&["lookup address", "translate host name", "unreachable", "no route"],
+     "Check the host for typing errors, and this machine's network."),
+    (&["too many", "starting up", "shutting down", "slots are reserved", "not accepting"],
+     "Try again later. If there are too many connections, close those that are not in use."),
+];
