@@ -49,7 +49,10 @@ impl DatabaseUrl {
         DatabaseUrl::read(&url, &variable)
     }
 
-    fn read(url: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConnectError> {
+    pub(crate) fn read(
+        url: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConnectError> {
         let (location, query) = location::read(url, variable)?;
         let parameters = parameters::read(query, variable)?;
         Ok(DatabaseUrl {
@@ -72,18 +75,14 @@ impl DatabaseUrl {
             "disable"
         };
         let tls = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
-        let with = [("sslmode", sslmode), ("tcp_user_timeout", "30")];
-        Ok((
-            self.render(&tls, &[&KEEPALIVES[..], &with].concat()),
-            connector,
-        ))
+        let with = [&[("sslmode", sslmode)], &keepalives("30")[..]].concat();
+        Ok((self.render(&tls, &with), connector))
     }
 
     /// Returns the string for libpq, which Diesel uses.
     pub fn for_libpq(&self) -> String {
         // In milliseconds here, in seconds for rust-postgres.
-        let with = [("tcp_user_timeout", "30000")];
-        self.render(&[], &[&KEEPALIVES[..], &with].concat())
+        self.render(&[], &keepalives("30000"))
     }
 
     /// Returns the string for sqlx, which SeaORM uses. It has no time limit and no keepalives: sqlx
@@ -164,8 +163,14 @@ impl DatabaseUrl {
     }
 }
 
-/// With `tcp_user_timeout`, they end a connection about 40 seconds after its server has vanished.
-const KEEPALIVES: [(&str, &str); 2] = [("keepalives_idle", "30"), ("keepalives_interval", "10")];
+/// Returns the parameters that end a connection about 40 seconds after its server has vanished.
+fn keepalives(user_timeout: &str) -> [(&'static str, &str); 3] {
+    [
+        ("keepalives_idle", "30"),
+        ("keepalives_interval", "10"),
+        ("tcp_user_timeout", user_timeout),
+    ]
+}
 
 /// Reads the string alone, without any variable.
 ///

@@ -71,7 +71,7 @@ const ADVICE: [(&[&str], &str); 15] = [
      "Download this cluster's ca.crt and name it with sslrootcert. If you did, the words of OpenSSL say what is \
       wrong with the server's certificate."),
     (&["support tls", "support ssl", "ssl negotiation", "sslrequest", "eof", "remaining on stream",
-       "authentication request", "closed the connection", "wrong version number"],
+       "authentication request", "closed the connection", "reset by peer", "wrong version number"],
      "Perhaps this is not CockroachDB's SQL port, which is 26257. If it is, the server offers no TLS, or \
       closed the connection."),
     (&["pg_hba.conf", "secure mode", "ssl connection"],

@@ -55,6 +55,8 @@ mod database_url;
 mod explain;
 mod location;
 mod parameters;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use database_url::DatabaseUrl;

@@ -54,13 +54,15 @@ pub(crate) fn read(
 fn parse(query: &str) -> Result<Parameters, ConnectError> {
     let mut parameters = Parameters::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some((name, value)) = pair.split_once('=') else {
+            return refuse("a parameter has no \"=\"\nWrite ?name=value&name=value.");
+        };
         let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
         let known = PARAMETERS.into_iter().find(|(known, _)| *known == name);
         let Some((known, _)) = known else {
             let all = PARAMETERS.map(|(name, _)| name).join(", ");
             return refuse(&format!(
-                "the parameter {name} is not supported; these are: {all}"
+                "the parameter {name} is not supported\nRemove it. Supported are {all}."
             ));
         };
         let before = parameters.insert(known, value);

@@ -18,7 +18,9 @@ pub fn connect(url: &DatabaseUrl) -> Result<Client, ConnectError> {
     // The driver's own `connect_timeout` ends with TCP. A node that has lost its quorum accepts TCP
     // and does not answer, so the thread is abandoned after the limit.
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(Client::connect(&config, MakeTlsConnector::new(tls))));
+    thread::spawn(move || {
+        let _ = sender.send(Client::connect(&config, MakeTlsConnector::new(tls)));
+    });
     match receiver.recv_timeout(url.connect_timeout()) {
         Ok(connected) => connected.map_err(|error| url.explain(error)),
         Err(_) => Err(url.explain(Error::from(ErrorKind::TimedOut))),

@@ -18,8 +18,6 @@ const ROOTS: [&str; 6] = [
     "missing",
     "system",
 ];
-const HOSTS: [&str; 2] = ["localhost", "[::1]"];
-
 struct Server {
     name: String,
     cluster: Cluster,
@@ -65,7 +63,7 @@ fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path)
     let cluster = &server.cluster;
     let (user, password, port) = (cluster.user(), cluster.password(), cluster.port());
     let mut parameters = String::new();
-    let mut add = |name: &str, value: &Path| parameters += &format!("&{name}={}", value.display());
+    let mut add = |name: &str, value: &Path| parameters += &format!("{name}={}&", value.display());
     if !sslmode.is_empty() {
         add("sslmode", Path::new(sslmode));
     }
@@ -82,10 +80,7 @@ fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path)
         add("sslcert", &certificate);
         add("sslkey", &key);
     }
-    format!(
-        "postgresql://{user}:{password}@{host}:{port}/defaultdb?{}",
-        &parameters[1..]
-    )
+    format!("postgresql://{user}:{password}@{host}:{port}/defaultdb?{parameters}")
 }
 
 fn psql_connects(url: &str, home: &Path) -> bool {
@@ -109,7 +104,13 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
         let root = server.cluster.root_certificate();
         let both = [fs::read(&wrong).unwrap(), fs::read(&root).unwrap()].concat();
         fs::write(home.join(format!("{}.crt", server.cluster.port())), both).unwrap();
-        for host in HOSTS {
+        // The faults do not depend on how the host is written.
+        let hosts = if server.name.contains("client") {
+            &["localhost"][..]
+        } else {
+            &["localhost", "[::1]"]
+        };
+        for &host in hosts {
             let psql = |sslmode, root| psql_connects(&url(server, sslmode, root, host, home), home);
             let (clear, right, wrong) = (
                 psql("disable", "right"),
@@ -151,7 +152,7 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
     println!("rows by driver and result: {results:?}");
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
     assert!(
-        results.values().all(|rows| *rows > 40),
+        results.values().all(|rows| *rows > 20),
         "each driver accepts and refuses"
     );
 }

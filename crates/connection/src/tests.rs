@@ -1,0 +1,367 @@
+//! What a connection string may contain, and the string for each driver.
+
+use std::fs;
+use std::time::Duration;
+
+use crdb_local_cluster::Authority;
+use proptest::prelude::*;
+
+use crate::database_url::DatabaseUrl;
+use crate::parameters::PARAMETERS;
+
+/// Reads a string with these variables.
+fn read(url: &str, variables: &[(&str, &str)]) -> Result<DatabaseUrl, String> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(variable, _)| *variable == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    DatabaseUrl::read(url, &variable).map_err(|error| error.to_string())
+}
+
+/// Returns the strings for rust-postgres, libpq and sqlx, without the parameters that all rows share.
+fn rendered(url: &str, variables: &[(&str, &str)]) -> [String; 3] {
+    let url = read(url, variables).unwrap();
+    let (rust_postgres, _) = url.for_rust_postgres().unwrap();
+    let sqlx = url.for_sqlx().unwrap_or_else(|error| error.to_string());
+    let program = url.for_libpq();
+    let (_, program) = program.split_once("application_name=").unwrap();
+    let program = format!("application_name={}&", program.split('&').next().unwrap());
+    [rust_postgres, url.for_libpq(), sqlx].map(|text| {
+        let text = text
+            .replace(&program, "")
+            .replace("connect_timeout=10&", "");
+        text.replace("&keepalives_idle=30&keepalives_interval=10", "")
+    })
+}
+
+#[test]
+fn each_driver_gets_the_location_as_it_is_written_and_tls_in_its_own_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("ca.crt");
+    Authority::new("test").unwrap().write(&root).unwrap();
+    let (root, encoded) = (
+        root.to_str().unwrap(),
+        root.to_str().unwrap().replace('/', "%2F"),
+    );
+    let at = "postgresql://maxroach:p%40ss@db.example:26257/bank";
+    let rows = [
+        (
+            format!("{at}?sslmode=verify-full&sslrootcert={root}"),
+            [
+                format!("{at}?sslmode=require&tcp_user_timeout=30"),
+                format!("{at}?sslmode=verify-full&sslrootcert={encoded}&tcp_user_timeout=30000"),
+                format!("{at}?sslmode=verify-full&sslrootcert={encoded}"),
+            ],
+        ),
+        (
+            format!("{at}?sslmode=require&sslrootcert=system"),
+            [
+                format!("{at}?sslmode=require&tcp_user_timeout=30"),
+                format!("{at}?sslmode=verify-full&sslrootcert=system&tcp_user_timeout=30000"),
+                format!("{at}?sslmode=verify-full"),
+            ],
+        ),
+        (
+            format!("{at}?sslmode=disable&sslrootcert=/no/such/file"),
+            [
+                format!("{at}?sslmode=disable&tcp_user_timeout=30"),
+                format!("{at}?sslmode=disable&tcp_user_timeout=30000"),
+                format!("{at}?sslmode=disable"),
+            ],
+        ),
+        (
+            "  postgres://maxroach@[::1]?sslmode=disable&options=-c%20a%3Db+c\n".to_owned(),
+            [
+                "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&sslmode=disable\
+                 &tcp_user_timeout=30"
+                    .to_owned(),
+                "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&sslmode=disable\
+                 &tcp_user_timeout=30000"
+                    .to_owned(),
+                "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&sslmode=disable\
+                 &host=%3A%3A1"
+                    .to_owned(),
+            ],
+        ),
+        (
+            "postgresql://maxroach:a:b@one,two:7/?sslmode=disable".to_owned(),
+            [
+                "postgresql://maxroach:a:b@one:26257,two:7/defaultdb?sslmode=disable\
+                 &tcp_user_timeout=30"
+                    .to_owned(),
+                "postgresql://maxroach:a:b@one:26257,two:7/defaultdb?sslmode=disable\
+                 &tcp_user_timeout=30000"
+                    .to_owned(),
+                "sqlx, SeaORM's driver, takes one host, and the connection string has several\n\
+                 Write the name of a load balancer, or one of the hosts."
+                    .to_owned(),
+            ],
+        ),
+    ];
+    for (url, expected) in rows {
+        assert_eq!(rendered(&url, &[]), expected, "{url}");
+    }
+}
+
+#[test]
+fn the_url_wins_over_variables_and_variables_over_defaults() {
+    let variables = [
+        ("PGHOST", "variable"),
+        ("PGPORT", "1"),
+        ("PGUSER", "v@"),
+        ("PGPASSWORD", "p/w"),
+        ("PGDATABASE", "d/b"),
+        ("PGSSLMODE", "disable"),
+        ("PGOPTIONS", "-c a=b"),
+        ("PGAPPNAME", "my app"),
+        ("PGCONNECT_TIMEOUT", "3"),
+    ];
+    let keepalives = "keepalives_idle=30&keepalives_interval=10&tcp_user_timeout=30000";
+    let by_variables = read("postgresql://", &variables).unwrap();
+    assert_eq!(
+        by_variables.for_libpq(),
+        format!(
+            "postgresql://v%40:p%2Fw@variable:1/d%2Fb?application_name=my%20app&connect_timeout=3\
+             &options=-c%20a%3Db&sslmode=disable&{keepalives}"
+        )
+    );
+    assert_eq!(by_variables.connect_timeout(), Duration::from_secs(3));
+    let url = "postgresql://u:p@url:2,two:3/u?application_name=u&connect_timeout=4&options=x&sslmode=disable";
+    let by_url = read(url, &variables).unwrap();
+    assert_eq!(by_url.for_libpq(), format!("{url}&{keepalives}"));
+    assert_eq!(
+        by_url.connect_timeout(),
+        Duration::from_secs(8),
+        "for two hosts"
+    );
+    assert_eq!(format!("{by_url:?}"), "DatabaseUrl(url:2,two:3)");
+    // An empty value counts as not set.
+    let empty = "postgresql://u:@url/?application_name=u&connect_timeout=&options=&sslmode=";
+    let empty = read(empty, &variables).unwrap().for_libpq();
+    assert!(
+        empty.starts_with("postgresql://u:p%2Fw@url:1/d%2Fb?"),
+        "{empty}"
+    );
+    assert!(
+        empty.contains("&options=-c%20a%3Db&sslmode=disable&"),
+        "{empty}"
+    );
+}
+
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIGHAgEA\n-----END PRIVATE KEY-----";
+
+/// A string that is refused, its variables, and the beginning of the message.
+type Mistake<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
+#[test]
+fn a_mistake_is_refused_with_what_to_do() {
+    let encode = "the connection string is not percent-encoded\nIn a user name and a password, write @ as %40";
+    let host = "a host is missing, or is neither a name nor an address\nWrite postgresql://";
+    let port = "a port is not a number from 1 to 65535; CockroachDB's is 26257\n";
+    let long = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC".repeat(4);
+    let here = std::env::current_dir().unwrap();
+    let missing = format!(
+        "sslrootcert: there is no file {}/certs/ca.crt",
+        here.display()
+    );
+    let mistakes: &[Mistake] = &[
+        (
+            "'postgresql://u@h/'",
+            &[],
+            "DATABASE_URL begins with a quote\nRemove the quotes",
+        ),
+        (
+            "host=h user=u",
+            &[],
+            "DATABASE_URL does not begin with postgresql:// or postgres://",
+        ),
+        ("mysql://u@h/", &[], "DATABASE_URL does not begin with"),
+        (
+            "cockroach sql --url 'postgresql://u@h/'",
+            &[],
+            "DATABASE_URL does not begin with",
+        ),
+        (
+            "postgresql://u:<password>@h/",
+            &[],
+            "a placeholder such as <password> is left\nPut",
+        ),
+        (
+            "postgresql://u@h/?sslrootcert=<certs_dir>/ca.crt",
+            &[],
+            "a placeholder such as",
+        ),
+        ("postgresql://u:p@ss@h/", &[], encode),
+        ("postgresql://u:p/ss@h/", &[], encode),
+        ("postgresql://u:p?ss@h/", &[], encode),
+        ("postgresql://u:p#ss@h/", &[], encode),
+        ("postgresql://u:p ss@h/", &[], encode),
+        ("postgresql://u:p%ss@h/", &[], encode),
+        ("postgresql://u:p%4", &[], encode),
+        ("postgresql://u:p%00@h/", &[], encode),
+        ("postgresql://u:p\"ss@h/", &[], encode),
+        ("postgresql://u:p@h\nx/", &[], encode),
+        ("postgresql://u:p@/db", &[], host),
+        ("postgresql://u:p@:26257/db", &[], host),
+        ("postgresql://u:p@h,/db", &[], host),
+        ("postgresql://u:p@::1/db", &[], host),
+        ("postgresql://u:p@%2Ftmp/db", &[], host),
+        (
+            "postgresql://",
+            &[("PGHOST", "/tmp"), ("PGUSER", "u")],
+            host,
+        ),
+        ("postgresql://u:p@h:x/", &[], port),
+        ("postgresql://u:p@h:0/", &[], port),
+        ("postgresql://u:p/ss", &[("PGUSER", "u")], port),
+        ("postgresql://u@h/", &[("PGPORT", "x")], port),
+        (
+            "postgresql://h:26257/db",
+            &[],
+            "there is no user\nWrite postgresql://USER",
+        ),
+        (
+            "postgresql://u@h/?sslmode=prefer",
+            &[],
+            "sslmode is not disable, require, verify-ca or",
+        ),
+        (
+            "postgresql://u@h/?sslmode=Verify-Full",
+            &[],
+            "sslmode is not disable, require,",
+        ),
+        (
+            "postgresql://u@h/",
+            &[("PGSSLMODE", "allow")],
+            "sslmode is not disable, require,",
+        ),
+        (
+            "postgresql://u:p@h/?channel_binding=require",
+            &[],
+            "the parameter channel_binding is not",
+        ),
+        (
+            "postgresql://u:p@h/?SSLMODE=require",
+            &[],
+            "the parameter SSLMODE is not supported\nRemove",
+        ),
+        (
+            "postgresql://u:p@h/?sslmode",
+            &[],
+            "a parameter has no \"=\"\nWrite",
+        ),
+        (
+            "postgresql://u@h/?sslmode=verify-full&sslmode=disable",
+            &[],
+            "the parameter sslmode is given",
+        ),
+        (
+            "postgresql://u@h/?connect_timeout=0",
+            &[],
+            "connect_timeout is not a whole number of",
+        ),
+        (
+            "postgresql://u@h/?connect_timeout=ten",
+            &[],
+            "connect_timeout is not a whole number of",
+        ),
+        ("postgresql://u@h/?sslrootcert=certs/ca.crt", &[], &missing),
+        (
+            "postgresql://u@h/?sslrootcert=/tmp",
+            &[],
+            "sslrootcert: there is no file /tmp",
+        ),
+        (
+            "postgresql://u@h/?sslcert=/etc/passwd",
+            &[],
+            "sslcert and sslkey go together\nName both",
+        ),
+        (
+            "postgresql://u@h/",
+            &[("PGSSLKEY", KEY), ("PGSSLCERT", "x")],
+            "sslcert: there is no file",
+        ),
+        (
+            "postgresql://u@h/",
+            &[("PGSSLCERT", "/etc/passwd"), ("PGSSLKEY", KEY)],
+            "sslkey is the text of a file",
+        ),
+        (
+            "postgresql://u@h/",
+            &[("PGSSLROOTCERT", &long)],
+            "sslrootcert is the text of a file\nStore",
+        ),
+    ];
+    for (url, variables, message) in mistakes {
+        match read(url, variables) {
+            Ok(_) => panic!("{url:?} is accepted"),
+            Err(error) => {
+                assert!(
+                    error.starts_with(message),
+                    "{url:?}: {error:?}, not {message:?}"
+                );
+                assert!(
+                    !error.contains("MII") && !error.contains("BEGIN"),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_in_the_home_directory_is_expanded() {
+    let home = std::env::home_dir().unwrap();
+    for spelling in ["~/", "$HOME/"] {
+        let url = format!("postgresql://u@h/?sslrootcert={spelling}no-such.crt");
+        let error = read(&url, &[]).unwrap_err();
+        let file = home.join("no-such.crt");
+        assert_eq!(
+            error,
+            format!("sslrootcert: there is no file {}", file.display())
+        );
+    }
+}
+
+#[test]
+fn the_env_example_and_the_documentation_have_every_variable() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    for file in [".env.example", "crates/connection/src/lib.rs"] {
+        let text = fs::read_to_string(format!("{root}/{file}")).unwrap();
+        for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"] {
+            assert!(text.contains(name), "{name} in {file}");
+        }
+        for (_, name) in PARAMETERS {
+            assert!(text.contains(name), "{name} in {file}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_error_shows_a_piece_of_the_password(
+        password in "[A-Z]{6}[@:/?#&=%<> \"'\\[\\]{}]{1,3}[A-Z]{6}",
+        host in "(db.example|\\[::1\\]|a,b|)(:[0-9]{1,6}|:x|)",
+        rest in "(/db|/|)(\\?sslmode=(prefer|disable)|\\?sslkey=/no/file|\\?unknown=1|)",
+    ) {
+        if let Err(error) = read(&format!("postgresql://demo:{password}@{host}{rest}"), &[]) {
+            prop_assert!(!error.contains(&password[..6]), "{}", error);
+            prop_assert!(!error.contains(&password[password.len() - 6..]), "{}", error);
+        }
+    }
+
+    #[test]
+    fn no_string_makes_it_panic(url in "(postgres(ql)?://)?[a-z0-9@:/?&=%,<>\\[\\] ]{0,60}|\\PC{0,60}") {
+        let _ = read(&url, &[("PGUSER", "demo")]);
+    }
+
+    #[test]
+    fn a_password_from_a_variable_arrives_unchanged(password in "[^\0]{1,20}") {
+        let url = read("postgresql://demo@h/?sslmode=disable", &[("PGPASSWORD", &password)]).unwrap();
+        let text = url.for_libpq();
+        let (_, rest) = text.split_once("demo:").unwrap();
+        let (encoded, _) = rest.split_once('@').unwrap();
+        let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().unwrap();
+        prop_assert_eq!(decoded, password);
+    }
+}
