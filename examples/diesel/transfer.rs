@@ -59,15 +59,19 @@ pub fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    if from == to {
-        return Err(TransferError::SameAccount { account: from });
-    }
-    let balance: i64 = accounts::table
-        .find(from)
-        .select(accounts::balance)
-        .first(txn)
-        .optional()?
-        .ok_or(TransferError::NoSuchAccount { account: from })?;
+    // Transfers that touch the same account wait here for one another instead of failing. All
+    // lock in the order of the ids, so that no two wait for each other.
+    let rows: Vec<Account> = accounts::table
+        .filter(accounts::id.eq_any([from, to]))
+        .order(accounts::id)
+        .for_update()
+        .load(txn)?;
+    let find = |account| {
+        let found = rows.iter().find(|row| row.id == account);
+        found.ok_or(TransferError::NoSuchAccount { account })
+    };
+    let balance = find(from)?.balance;
+    find(to)?;
     if balance < amount {
         return Err(TransferError::InsufficientFunds {
             account: from,
@@ -76,12 +80,9 @@ pub fn transfer_funds(
         });
     }
     for (account, change) in [(from, -amount), (to, amount)] {
-        let updated = diesel::update(accounts::table.find(account))
+        diesel::update(accounts::table.find(account))
             .set(accounts::balance.eq(accounts::balance + change))
             .execute(txn)?;
-        if updated == 0 {
-            return Err(TransferError::NoSuchAccount { account });
-        }
     }
     Ok(())
 }
@@ -111,8 +112,6 @@ pub enum TransferError {
     NoSuchAccount { account: i64 },
     #[error("an amount to transfer must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
-    #[error("account {account} cannot transfer to itself")]
-    SameAccount { account: i64 },
     #[error("the transfer failed in the database")]
     Database(#[from] diesel::result::Error),
 }

@@ -7,7 +7,6 @@
 use crdb_connection::DatabaseUrl;
 use crdb_postgres::connect;
 use postgres::Client;
-use postgres::types::Type;
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
@@ -25,30 +24,23 @@ fn create_accounts(client: &mut Client) -> Result<(), postgres::Error> {
     client.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
     )?;
-    // `execute_typed` takes one round trip; `execute` takes two, to ask for the parameters' types.
-    client.execute_typed(
-        "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)
+    client.batch_execute(
+        "INSERT INTO accounts (id, balance) VALUES (1, 1000), (2, 250)
          ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
-        &[
-            (&1_i64, Type::INT8),
-            (&1000_i64, Type::INT8),
-            (&2_i64, Type::INT8),
-            (&250_i64, Type::INT8),
-        ],
     )?;
     Ok(())
 }
 
 fn print_balances(client: &mut Client) -> Result<(), postgres::Error> {
+    // `query_typed` takes one round trip; `query` takes two.
     let rows = client.query_typed(
-        "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
-        &[(&1_i64, Type::INT8), (&2_i64, Type::INT8)],
+        "SELECT id, balance FROM accounts WHERE id IN (1, 2) ORDER BY id",
+        &[],
     )?;
-    let mut lines = String::from("Initial balances:");
+    println!("Initial balances:");
     for row in rows {
         let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
-        lines += &format!("\n['{id}', '{balance}']");
+        println!("['{id}', '{balance}']");
     }
-    println!("{lines}");
     Ok(())
 }

@@ -4,6 +4,8 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
+use std::collections::HashMap;
+
 use crdb_connection::DatabaseUrl;
 use crdb_postgres::{connect, run_transaction};
 use postgres::Client;
@@ -26,16 +28,9 @@ fn create_accounts(client: &mut Client) -> Result<(), postgres::Error> {
     client.batch_execute(
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
     )?;
-    // `execute_typed` takes one round trip; `execute` takes two, to ask for the parameters' types.
-    client.execute_typed(
-        "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)
+    client.batch_execute(
+        "INSERT INTO accounts (id, balance) VALUES (3, 1000), (4, 250)
          ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
-        &[
-            (&3_i64, Type::INT8),
-            (&1000_i64, Type::INT8),
-            (&4_i64, Type::INT8),
-            (&250_i64, Type::INT8),
-        ],
     )?;
     Ok(())
 }
@@ -50,16 +45,23 @@ pub fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    if from == to {
-        return Err(TransferError::SameAccount { account: from });
+    // Transfers that touch the same account wait here for one another instead of failing. All
+    // lock in the order of the ids, so that no two wait for each other.
+    let rows = txn.query_typed(
+        "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE",
+        &[(&from, Type::INT8), (&to, Type::INT8)],
+    )?;
+    let mut balances = HashMap::new();
+    for row in rows {
+        let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
+        balances.insert(id, balance);
     }
-    let balance: i64 = txn
-        .query_typed_opt(
-            "SELECT balance FROM accounts WHERE id = $1",
-            &[(&from, Type::INT8)],
-        )?
-        .ok_or(TransferError::NoSuchAccount { account: from })?
-        .try_get("balance")?;
+    let balance_of = |account| {
+        let balance = balances.get(&account).copied();
+        balance.ok_or(TransferError::NoSuchAccount { account })
+    };
+    let balance = balance_of(from)?;
+    balance_of(to)?;
     if balance < amount {
         return Err(TransferError::InsufficientFunds {
             account: from,
@@ -68,28 +70,25 @@ pub fn transfer_funds(
         });
     }
     for (account, change) in [(from, -amount), (to, amount)] {
-        let updated = txn.execute_typed(
+        txn.execute_typed(
             "UPDATE accounts SET balance = balance + $1 WHERE id = $2",
             &[(&change, Type::INT8), (&account, Type::INT8)],
         )?;
-        if updated == 0 {
-            return Err(TransferError::NoSuchAccount { account });
-        }
     }
     Ok(())
 }
 
 fn print_balances(client: &mut Client) -> Result<(), postgres::Error> {
+    // `query_typed` takes one round trip; `query` takes two.
     let rows = client.query_typed(
-        "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
-        &[(&3_i64, Type::INT8), (&4_i64, Type::INT8)],
+        "SELECT id, balance FROM accounts WHERE id IN (3, 4) ORDER BY id",
+        &[],
     )?;
-    let mut lines = String::from("Balances after transfer:");
+    println!("Balances after transfer:");
     for row in rows {
         let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
-        lines += &format!("\n['{id}', '{balance}']");
+        println!("['{id}', '{balance}']");
     }
-    println!("{lines}");
     Ok(())
 }
 
@@ -106,8 +105,6 @@ pub enum TransferError {
     NoSuchAccount { account: i64 },
     #[error("an amount to transfer must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
-    #[error("account {account} cannot transfer to itself")]
-    SameAccount { account: i64 },
     #[error("the transfer failed in the database")]
     Database(#[from] postgres::Error),
 }

@@ -8,7 +8,9 @@ use crdb_connection::DatabaseUrl;
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
-use sea_orm::{ActiveValue::Set, DatabaseConnection, DatabaseTransaction, QueryOrder, Schema};
+use sea_orm::{
+    ActiveValue::Set, DatabaseConnection, DatabaseTransaction, QueryOrder, QuerySelect, Schema,
+};
 
 mod account {
     use sea_orm::entity::prelude::*;
@@ -67,14 +69,20 @@ pub async fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    if from == to {
-        return Err(TransferError::SameAccount { account: from });
-    }
-    let balance = account::Entity::find_by_id(from)
-        .one(txn)
-        .await?
-        .ok_or(TransferError::NoSuchAccount { account: from })?
-        .balance;
+    // Transfers that touch the same account wait here for one another instead of failing. All
+    // lock in the order of the ids, so that no two wait for each other.
+    let rows = account::Entity::find()
+        .filter(account::Column::Id.is_in([from, to]))
+        .order_by_asc(account::Column::Id)
+        .lock_exclusive()
+        .all(txn)
+        .await?;
+    let find = |account| {
+        let found = rows.iter().find(|row| row.id == account);
+        found.ok_or(TransferError::NoSuchAccount { account })
+    };
+    let balance = find(from)?.balance;
+    find(to)?;
     if balance < amount {
         return Err(TransferError::InsufficientFunds {
             account: from,
@@ -84,14 +92,11 @@ pub async fn transfer_funds(
     }
     for (account, change) in [(from, -amount), (to, amount)] {
         let balance = account::Column::Balance;
-        let updated = account::Entity::update_many()
+        account::Entity::update_many()
             .col_expr(balance, balance.into_expr().add(change))
             .filter(account::Column::Id.eq(account))
             .exec(txn)
             .await?;
-        if updated.rows_affected == 0 {
-            return Err(TransferError::NoSuchAccount { account });
-        }
     }
     Ok(())
 }
@@ -121,8 +126,6 @@ pub enum TransferError {
     NoSuchAccount { account: i64 },
     #[error("an amount to transfer must be positive, and {amount} is not")]
     InvalidAmount { amount: i64 },
-    #[error("account {account} cannot transfer to itself")]
-    SameAccount { account: i64 },
     #[error("the transfer failed in the database")]
     Database(#[from] DbErr),
 }

@@ -7,7 +7,6 @@
 use crdb_connection::DatabaseUrl;
 use crdb_tokio_postgres::connect;
 use deadpool_postgres::Pool;
-use tokio_postgres::types::Type;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -27,17 +26,10 @@ async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
             "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         )
         .await?;
-    // `execute_typed` takes one round trip; `execute` takes two, to ask for the parameters' types.
     client
-        .execute_typed(
-            "INSERT INTO accounts (id, balance) VALUES ($1, $2), ($3, $4)
+        .batch_execute(
+            "INSERT INTO accounts (id, balance) VALUES (1, 1000), (2, 250)
          ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
-            &[
-                (&1_i64, Type::INT8),
-                (&1000_i64, Type::INT8),
-                (&2_i64, Type::INT8),
-                (&250_i64, Type::INT8),
-            ],
         )
         .await?;
     Ok(())
@@ -45,17 +37,17 @@ async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
 
 async fn print_balances(pool: &Pool) -> anyhow::Result<()> {
     let client = pool.get().await?;
+    // `query_typed` takes one round trip; `query` takes two.
     let rows = client
         .query_typed(
-            "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id",
-            &[(&1_i64, Type::INT8), (&2_i64, Type::INT8)],
+            "SELECT id, balance FROM accounts WHERE id IN (1, 2) ORDER BY id",
+            &[],
         )
         .await?;
-    let mut lines = String::from("Initial balances:");
+    println!("Initial balances:");
     for row in rows {
         let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
-        lines += &format!("\n['{id}', '{balance}']");
+        println!("['{id}', '{balance}']");
     }
-    println!("{lines}");
     Ok(())
 }

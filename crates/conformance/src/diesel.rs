@@ -1,10 +1,9 @@
 //! [`Driver`] for the Diesel samples.
 
 use std::error::Error;
-use std::time::Duration;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
-use crdb_diesel::{run_transaction, run_transaction_with};
+use crdb_diesel::run_transaction;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
@@ -58,18 +57,9 @@ impl Driver for Diesel {
 
     fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
-        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError> {
-        Ok(run_transaction_with(
-            pauses.into_iter(),
-            &mut self.0,
-            |txn| op(txn),
-        )?)
-    }
-
-    fn default_pauses() -> Vec<Duration> {
-        crdb_diesel::default_pauses().collect()
+        Ok(run_transaction(&mut self.0, |txn| op(txn))?)
     }
 }
 

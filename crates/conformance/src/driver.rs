@@ -1,7 +1,6 @@
 //! The trait [`Driver`]: one interface to all drivers.
 
 use std::error::Error;
-use std::time::Duration;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
 
@@ -56,19 +55,15 @@ pub trait Driver: Sized + Send + 'static {
         to: i64,
     ) -> Result<(), TransactionError>;
 
-    /// Runs `op` with `run_transaction_with` and these pauses.
+    /// Runs `op` with `run_transaction`.
     ///
     /// # Errors
     ///
-    /// Returns an error if `run_transaction_with` does.
+    /// Returns an error if `run_transaction` does.
     fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
-        pauses: Vec<Duration>,
         op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError>;
-
-    /// Returns the driver's default pauses before retries.
-    fn default_pauses() -> Vec<Duration>;
 }
 
 /// The function that [`Driver::transfer_after`] calls at the beginning of each run.
@@ -101,8 +96,6 @@ pub enum TransactionError {
     Operation(AnyError),
     #[error("{0}")]
     Database(AnyError),
-    #[error("given up after {0} retries: {1}")]
-    RetriesExhausted(usize, AnyError),
     #[error("ambiguous: {0}")]
     AmbiguousCommit(AnyError),
 }
@@ -115,12 +108,9 @@ macro_rules! from_driver {
             fn from(error: $package::TransactionError<E>) -> TransactionError {
                 use $package::TransactionError as DriverError;
                 match error {
-                    $(DriverError::$no_connection(error) => TransactionError::$no_connection(error),)?
+                    $(DriverError::$no_connection(error) => TransactionError::$no_connection(error.into()),)?
                     DriverError::Operation(error) => TransactionError::Operation(error.into()),
                     DriverError::Database(error) => TransactionError::Database(error.into()),
-                    DriverError::RetriesExhausted(retries, last) => {
-                        TransactionError::RetriesExhausted(retries, last)
-                    }
                     DriverError::AmbiguousCommit(error) => TransactionError::AmbiguousCommit(error.into()),
                 }
             }

@@ -1,10 +1,9 @@
 //! [`Driver`] for the `postgres` samples.
 
 use std::error::Error;
-use std::time::Duration;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
-use crdb_postgres::{run_transaction, run_transaction_with};
+use crdb_postgres::run_transaction;
 use postgres::Client;
 use postgres::types::Type;
 
@@ -58,18 +57,9 @@ impl Driver for Postgres {
 
     fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
-        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError> {
-        Ok(run_transaction_with(
-            pauses.into_iter(),
-            &mut self.0,
-            |txn| op(txn),
-        )?)
-    }
-
-    fn default_pauses() -> Vec<Duration> {
-        crdb_postgres::default_pauses().collect()
+        Ok(run_transaction(&mut self.0, |txn| op(txn))?)
     }
 }
 

@@ -1,10 +1,9 @@
 //! [`Driver`] for the SeaORM samples.
 
 use std::error::Error;
-use std::time::Duration;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
-use crdb_sea_orm::{run_transaction, run_transaction_with};
+use crdb_sea_orm::run_transaction;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
 use tokio::runtime::Runtime;
 
@@ -71,19 +70,11 @@ impl Driver for SeaOrm {
 
     fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
-        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError> {
         let SeaOrm { runtime, db } = self;
-        Ok(
-            runtime.block_on(run_transaction_with(pauses.into_iter(), db, async |txn| {
-                op(&mut Blocking(txn))
-            }))?,
-        )
-    }
-
-    fn default_pauses() -> Vec<Duration> {
-        crdb_sea_orm::default_pauses().collect()
+        let op = async |txn: &DatabaseTransaction| op(&mut Blocking(txn));
+        Ok(runtime.block_on(run_transaction(db, op))?)
     }
 }
 

@@ -1,10 +1,9 @@
 //! [`Driver`] for the tokio-postgres samples.
 
 use std::error::Error;
-use std::time::Duration;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
-use crdb_tokio_postgres::{run_transaction, run_transaction_with};
+use crdb_tokio_postgres::run_transaction;
 use deadpool_postgres::Pool;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
@@ -68,19 +67,11 @@ impl Driver for TokioPostgres {
 
     fn transact<E: Error + Send + Sync + 'static>(
         &mut self,
-        pauses: Vec<Duration>,
         mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError> {
         let TokioPostgres { runtime, pool } = self;
-        Ok(runtime.block_on(run_transaction_with(
-            pauses.into_iter(),
-            pool,
-            async |txn| op(&mut Blocking(txn)),
-        ))?)
-    }
-
-    fn default_pauses() -> Vec<Duration> {
-        crdb_tokio_postgres::default_pauses().collect()
+        let op = async |txn: &Client| op(&mut Blocking(txn));
+        Ok(runtime.block_on(run_transaction(pool, op))?)
     }
 }
 

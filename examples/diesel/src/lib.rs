@@ -6,4 +6,4 @@ mod connect;
 mod transaction;
 
 pub use connect::connect;
-pub use transaction::{TransactionError, default_pauses, run_transaction, run_transaction_with};
+pub use transaction::{TransactionError, run_transaction};

@@ -4,9 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crdb_connection::DatabaseUrl;
-use crdb_diesel::{
-    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
-};
+use crdb_diesel::{TransactionError, connect, run_transaction};
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::dsl::{case_when, exists};
@@ -60,14 +58,6 @@ fn transfer_once(
         0 => Ok(()),
         _ => transfer_funds(txn, from, to, amount),
     }
-}
-
-/// Transfers, with at most three retries.
-fn transfer_with_three_retries(
-    conn: &mut PgConnection,
-) -> Result<(), TransactionError<TransferError>> {
-    let pauses = default_pauses().take(3);
-    run_transaction_with(pauses, conn, |txn| transfer_funds(txn, 3, 4, 100))
 }
 
 /// Opens and checks the connections of the pool.
@@ -171,15 +161,6 @@ fn the_same_request_transfers_only_once() {
             run_transaction(&mut conn, |txn| transfer_once(txn, request, 1, 2, 10)).unwrap();
         }
         assert_eq!(balances(&mut conn), [80, 120, 100, 0]);
-    }
-}
-
-#[test]
-fn a_transfer_with_three_pauses_succeeds() {
-    for cluster in clusters() {
-        let mut conn = create_accounts(&cluster);
-        transfer_with_three_retries(&mut conn).unwrap();
-        assert_eq!(balances(&mut conn), [100, 100, 0, 100]);
     }
 }
 

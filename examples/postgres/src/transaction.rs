@@ -1,15 +1,13 @@
-//! `run_transaction` runs a transaction, and runs it again when CockroachDB asks for a retry.
+//! `run_transaction` runs a transaction, and runs it again when the server asks for a retry.
 //!
 //! `run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?`
 //!
 //! Copy this file into your program; besides `postgres` it needs `fastrand` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - Send no COMMIT and no ROLLBACK in `op`, and do not call `transaction()`: the result would be
-//!   `AmbiguousCommit`.
-//! - Make no schema changes in `op`: CockroachDB commits the statements before them (the session
-//!   setting `autocommit_before_ddl`, on since v25.1).
-//! - An error of `op` keeps its type: match on [`TransactionError::Operation`]. Its `source()` must
-//!   lead to the driver's error, so that a retry error is found.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK, and does not call `transaction()`. Savepoints are fine.
+//! - `op` makes no schema changes: CockroachDB commits the statements before them.
+//! - `op` returns the driver's error, or an error with it as a `source()`: a retry error is found
+//!   there. For anyhow: a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -21,26 +19,19 @@ use std::time::Duration;
 use postgres::Client;
 use postgres::error::DbError;
 
+const MAX_RETRIES: u32 = 50;
+
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
 /// Afterwards no transaction is open on the connection, or the connection is closed.
 ///
 /// # Errors
 ///
 /// Returns an error if the transaction was rolled back, or if its outcome is not known.
-pub fn run_transaction<T, E: Error + Send + Sync + 'static>(
-    client: &mut Client,
-    op: impl FnMut(&mut Client) -> Result<T, E>,
-) -> Result<T, TransactionError<E>> {
-    run_transaction_with(default_pauses(), client, op)
-}
-
-/// Like [`run_transaction`], with these pauses: one before each retry. Returns the same errors.
-pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
-    mut pauses: impl Iterator<Item = Duration>,
+pub fn run_transaction<T, E: Error + 'static>(
     client: &mut Client,
     mut op: impl FnMut(&mut Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(client).map_err(TransactionError::Database)?;
+    let mut txn = Txn::begin(client)?;
     let mut retries = 0;
     loop {
         let error = match op(txn.client) {
@@ -51,30 +42,21 @@ pub fn run_transaction_with<T, E: Error + Send + Sync + 'static>(
             },
             Err(error) => TransactionError::Operation(error),
         };
-        let retry = retry_kind(&error);
-        let pause = retry.and_then(|_| pauses.next());
-        let reset = txn.reset(retry.zip(pause));
-        match (error, reset) {
-            // There is no savepoint: `op` has ended the transaction, perhaps with COMMIT.
-            (error, Err(gone)) if ended_by_op(&error, &gone) => {
-                return Err(TransactionError::AmbiguousCommit(gone));
+        match statements_to_retry(&error) {
+            Some(statements) if retries < MAX_RETRIES => {
+                txn = txn.restart(statements)?;
+                sleep(pause(retries));
+                retries += 1;
             }
-            (error, _) if retry.is_none() => return Err(error),
-            (error, _) if pause.is_none() => {
-                return Err(TransactionError::RetriesExhausted(retries, error.into()));
-            }
-            // This transaction cannot go on: retry in a new one.
-            (_, Err(_)) => txn = txn.begin_anew().map_err(TransactionError::Database)?,
-            (_, Ok(())) => {}
+            _ => return Err(error),
         }
-        retries += 1;
     }
 }
 
-/// Returns 50 random pauses: exponential backoff from 10 ms up to 200 ms, with full jitter.
-pub fn default_pauses() -> impl Iterator<Item = Duration> {
-    let longest = (0..50).map(|retry| 200_000.min(10_000 << retry.min(5)));
-    longest.map(|microseconds| Duration::from_micros(fastrand::u64(..=microseconds)))
+/// Returns a random pause: up to 10 ms before the first retry, then 20, 40, 80, 160 and 200 ms.
+fn pause(retries: u32) -> Duration {
+    let longest = 200.min(10 << retries.min(5));
+    Duration::from_micros(fastrand::u64(..=1000 * longest))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -83,36 +65,33 @@ pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// BEGIN failed or the server rejected the commit; the transaction was rolled back.
+    /// The transaction did not begin, or the server rejected the commit: it was rolled back.
     #[error(transparent)]
-    Database(postgres::Error),
-    /// After this many retries the server asked for one more; the transaction was rolled back.
-    #[error("the transaction was given up after {0} retries")]
-    RetriesExhausted(usize, #[source] Box<dyn Error + Send + Sync>),
+    Database(#[from] postgres::Error),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] postgres::Error),
 }
 
-/// The way to run `op` again.
-#[derive(Clone, Copy)]
-enum Retry {
-    /// In the same transaction, after a rollback to the savepoint: for CockroachDB.
-    InPlace,
-    /// In a new transaction: for PostgreSQL, where the savepoint keeps the stale snapshot.
-    FromStart,
-}
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
+const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 
-/// Returns how to retry, if this error or one of its sources asks for a retry.
-fn retry_kind<E: Error + 'static>(error: &TransactionError<E>) -> Option<Retry> {
+/// Returns the statements before the next run, if the error asks for a retry.
+fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Option<&'static str> {
     let (sqlstate, message) = match error {
         TransactionError::Operation(error) => server_error(error)?,
         TransactionError::Database(error) => server_error(error)?,
         _ => return None,
     };
     match sqlstate.as_str() {
-        "40001" if message.starts_with("restart transaction") => Some(Retry::InPlace),
-        "40001" | "40P01" => Some(Retry::FromStart),
+        // CockroachDB retries in the same transaction.
+        "40001" if message.starts_with("restart transaction") => {
+            Some("ROLLBACK TO SAVEPOINT cockroach_restart")
+        }
+        // PostgreSQL would keep the stale snapshot.
+        "40001" | "40P01" => Some(REBEGIN),
         _ => None,
     }
 }
@@ -126,16 +105,6 @@ fn proves_rollback(error: &postgres::Error) -> bool {
     })
 }
 
-/// Returns whether `gone`, the answer to ROLLBACK TO SAVEPOINT, means that `op` has ended the
-/// transaction. After a COMMIT that failed there is no transaction either.
-fn ended_by_op<E: Error>(error: &TransactionError<E>, gone: &postgres::Error) -> bool {
-    server_error(gone).is_some_and(|(sqlstate, message)| match sqlstate.as_str() {
-        "3B001" => message.contains("cockroach_restart"),
-        "25000" | "25P01" => matches!(error, TransactionError::Operation(_)),
-        _ => false,
-    })
-}
-
 /// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
 fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     let mut chain = successors(Some(error), |&error| error.source());
@@ -143,10 +112,7 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     Some((error.code().code().to_owned(), error.message().to_owned()))
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
-
-/// The open transaction.
+/// The transaction. It is rolled back when it is dropped while it is open.
 struct Txn<'a> {
     client: &'a mut Client,
     open: bool,
@@ -155,50 +121,26 @@ struct Txn<'a> {
 impl<'a> Txn<'a> {
     fn begin(client: &'a mut Client) -> Result<Self, postgres::Error> {
         let txn = Txn { client, open: true };
-        txn.client.batch_execute(BEGIN).map(|()| txn)
+        txn.client.batch_execute(BEGIN)?;
+        Ok(txn)
     }
 
-    /// RELEASE SAVEPOINT commits on CockroachDB and can still return a retry error; COMMIT cannot.
     fn commit(&mut self) -> Result<(), postgres::Error> {
-        let committed = self
-            .client
-            .batch_execute("RELEASE SAVEPOINT cockroach_restart; COMMIT");
-        self.open = committed.is_err();
-        committed
+        self.client.batch_execute(COMMIT)?;
+        self.open = false;
+        Ok(())
     }
 
-    /// Prepares the next run of `op`, or rolls back if there is none.
-    fn reset(&mut self, next: Option<(Retry, Duration)>) -> Result<(), postgres::Error> {
-        match next {
-            None => {
-                let rolled_back = self
-                    .client
-                    .batch_execute(&format!("{TO_SAVEPOINT}; ROLLBACK"));
-                self.open = rolled_back.is_err();
-                rolled_back
-            }
-            Some((Retry::InPlace, pause)) => {
-                sleep(pause);
-                self.client.batch_execute(TO_SAVEPOINT)
-            }
-            Some((Retry::FromStart, pause)) => {
-                // Release the locks before the pause.
-                self.client
-                    .batch_execute(&format!("{TO_SAVEPOINT}; ROLLBACK; {BEGIN}"))?;
-                sleep(pause);
-                Ok(())
-            }
+    fn restart(self, statements: &str) -> Result<Self, postgres::Error> {
+        if self.client.batch_execute(statements).is_err() {
+            // A commit that failed may have ended the transaction, and then this ROLLBACK fails.
+            let _ = self.client.batch_execute("ROLLBACK");
+            self.client.batch_execute(BEGIN)?;
         }
-    }
-
-    fn begin_anew(self) -> Result<Self, postgres::Error> {
-        // This may fail: perhaps no transaction is open.
-        let _ = self.client.batch_execute("ROLLBACK");
-        self.client.batch_execute(BEGIN).map(|()| self)
+        Ok(self)
     }
 }
 
-/// Rolls back if `op` panics, or if the commit has failed.
 impl Drop for Txn<'_> {
     fn drop(&mut self) {
         if self.open {

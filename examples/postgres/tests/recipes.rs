@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
-use crdb_postgres::{
-    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
-};
+use crdb_postgres::{TransactionError, connect, run_transaction};
 use postgres::Client;
 use postgres::types::Type;
 use r2d2::{ManageConnection, Pool};
@@ -42,12 +40,6 @@ fn transfer_once(
         0 => Ok(()),
         _ => transfer_funds(txn, from, to, amount),
     }
-}
-
-/// Transfers, with at most three retries.
-fn transfer_with_three_retries(client: &mut Client) -> Result<(), TransactionError<TransferError>> {
-    let pauses = default_pauses().take(3);
-    run_transaction_with(pauses, client, |txn| transfer_funds(txn, 3, 4, 100))
 }
 
 /// Opens and checks the connections of the pool.
@@ -164,15 +156,6 @@ fn the_same_request_transfers_only_once() {
             run_transaction(&mut client, |txn| transfer_once(txn, request, 1, 2, 10)).unwrap();
         }
         assert_eq!(balances(&mut client), [80, 120, 100, 0]);
-    }
-}
-
-#[test]
-fn a_transfer_with_three_pauses_succeeds() {
-    for cluster in clusters() {
-        let mut client = accounts(&cluster);
-        transfer_with_three_retries(&mut client).unwrap();
-        assert_eq!(balances(&mut client), [100, 100, 0, 100]);
     }
 }
 

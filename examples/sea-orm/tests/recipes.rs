@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
-use crdb_sea_orm::{
-    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
-};
+use crdb_sea_orm::{TransactionError, connect, run_transaction};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
 };
@@ -42,15 +40,6 @@ async fn transfer_once(
         0 => Ok(()),
         _ => transfer_funds(txn, from, to, amount).await,
     }
-}
-
-/// Transfers, with at most three retries.
-async fn transfer_with_three_retries(
-    db: &DatabaseConnection,
-) -> Result<(), TransactionError<TransferError>> {
-    let pauses = default_pauses().take(3);
-    let op = async move |txn: &DatabaseTransaction| transfer_funds(txn, 3, 4, 100).await;
-    run_transaction_with(pauses, db, op).await
 }
 
 /// Transfers in one SQL statement. Returns false if nothing was transferred.
@@ -124,15 +113,6 @@ async fn the_same_request_transfers_only_once() {
             run_transaction(&db, op).await.unwrap();
         }
         assert_eq!(balances(&db).await, [80, 120, 100, 0]);
-    }
-}
-
-#[tokio::test]
-async fn a_transfer_with_three_pauses_succeeds() {
-    for cluster in clusters() {
-        let db = create_accounts(&cluster).await;
-        transfer_with_three_retries(&db).await.unwrap();
-        assert_eq!(balances(&db).await, [100, 100, 0, 100]);
     }
 }
 

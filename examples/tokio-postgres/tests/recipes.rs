@@ -2,9 +2,7 @@
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
-use crdb_tokio_postgres::{
-    TransactionError, connect, default_pauses, run_transaction, run_transaction_with,
-};
+use crdb_tokio_postgres::{TransactionError, connect, run_transaction};
 use deadpool_postgres::Pool;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -39,13 +37,6 @@ async fn transfer_once(
         0 => Ok(()),
         _ => transfer_funds(txn, from, to, amount).await,
     }
-}
-
-/// Transfers, with at most three retries.
-async fn transfer_with_three_retries(pool: &Pool) -> Result<(), TransactionError<TransferError>> {
-    let pauses = default_pauses().take(3);
-    let op = async move |txn: &Client| transfer_funds(txn, 3, 4, 100).await;
-    run_transaction_with(pauses, pool, op).await
 }
 
 /// The state that all requests share. All clones share one pool.
@@ -127,15 +118,6 @@ async fn the_same_request_transfers_only_once() {
             run_transaction(&pool, op).await.unwrap();
         }
         assert_eq!(balances(&pool).await, [80, 120, 100, 0]);
-    }
-}
-
-#[tokio::test]
-async fn a_transfer_with_three_pauses_succeeds() {
-    for cluster in clusters() {
-        let pool = create_accounts(&cluster).await;
-        transfer_with_three_retries(&pool).await.unwrap();
-        assert_eq!(balances(&pool).await, [100, 100, 0, 100]);
     }
 }
 

@@ -9,19 +9,35 @@ const DRIVERS: [(&str, &str); 4] = [
     ("sea-orm", "DbErr"),
 ];
 
-/// The variant that only tokio-postgres has: its `run_transaction` takes a pool.
-const NO_CONNECTION: &str = "    /// The pool has no connection; `op` did not run.
+/// What only tokio-postgres has: its pool may have no connection, and a rollback is awaited.
+const ONLY_TOKIO_POSTGRES: [(&str, &str); 2] = [
+    (
+        "    /// The pool has no connection; `op` did not run.
     #[error(\"there is no connection\")]
-    NoConnection(#[source] Box<dyn Error + Send + Sync>),
-";
+    NoConnection(#[from] PoolError),
+",
+        "",
+    ),
+    (
+        "_ => {
+                txn.rollback().await;
+                return Err(error);
+            }",
+        "_ => return Err(error),",
+    ),
+];
 
 /// Returns the part of transaction.rs from the first text to the second one, without white space.
 fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
     let text = read(&format!("examples/{driver}/src/transaction.rs"));
     let (_, rest) = text.split_once(from).expect(from);
     let (part, _) = rest.split_once(to).expect(to);
+    let part = ONLY_TOKIO_POSTGRES
+        .iter()
+        .fold(part.to_owned(), |part, (only, other)| {
+            part.replace(only, other)
+        });
     let part = part.replace(error, "DriverError").replace(".await", "");
-    let part = part.replace(NO_CONNECTION, "");
     part.split_whitespace().collect()
 }
 
@@ -39,13 +55,14 @@ fn assert_equal(from: &str, to: &str) {
 
 #[test]
 fn the_retry_loop_is_the_same_for_all_drivers() {
-    assert_equal("Ok(value) => match", "/// Returns 50 random pauses");
+    assert_equal("Ok(value) => match", "/// Returns a random pause");
 }
 
 #[test]
 fn pauses_errors_and_sqlstates_are_the_same_for_all_drivers() {
+    assert_equal("/// Returns a random pause", "AmbiguousCommit(#[source]");
     assert_equal(
-        "/// Returns 50 random pauses",
+        "/// Returns the statements before",
         "/// Returns SQLSTATE and message",
     );
 }

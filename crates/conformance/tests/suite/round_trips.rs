@@ -57,7 +57,7 @@ fn a_retry_in_a_new_transaction_takes_few_round_trips<D: Driver>() {
         let before = world.relay.round_trips();
         let mut runs = 0;
         driver
-            .transact(vec![Duration::ZERO], |txn| {
+            .transact(|txn| {
                 runs += 1;
                 if runs == 1 {
                     txn.execute("SELECT raise('40001', 'could not serialize access')")

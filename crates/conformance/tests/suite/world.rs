@@ -80,7 +80,7 @@ pub fn read<D: Driver>(driver: &mut D, sql: &str) -> Vec<i64> {
         values = txn.read(sql).map_err(OpError::Database)?;
         Ok::<_, OpError>(())
     };
-    driver.transact(D::default_pauses(), op).unwrap();
+    driver.transact(op).unwrap();
     values
 }
 
