@@ -22,5 +22,6 @@ mod tokio_postgres;
 pub use diesel::Diesel;
 pub use driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
 pub use postgres::Postgres;
+pub use sample::DRIVERS;
 pub use sea_orm::SeaOrm;
 pub use tokio_postgres::TokioPostgres;

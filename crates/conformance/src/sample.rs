@@ -57,8 +57,7 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     // With this package, Cargo chooses the features that the tests were compiled with.
     let build = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--examples", "-p=crdb-conformance"])
-        .args(["-p=crdb-postgres", "-p=crdb-tokio-postgres"])
-        .args(["-p=crdb-diesel", "-p=crdb-sea-orm"])
+        .args(DRIVERS.map(|driver| format!("-p=crdb-{driver}")))
         .current_dir(root)
         .status()
         .expect("cargo runs");
@@ -71,44 +70,23 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     profile.join("examples")
 });
 
-/// One sample of each driver.
-pub const SAMPLES: [&str; 4] = [
-    "postgres-basic",
-    "tokio-postgres-basic",
-    "diesel-basic",
-    "sea-orm-basic",
-];
-
-/// Asserts that one sample of each driver fails and that its output begins with this message. After
-/// it, anyhow prints the causes.
-pub fn assert_refused(directory: &Path, variables: &[(&str, &str)], message: &str) {
-    for sample in SAMPLES {
-        assert_failed(
-            &run(sample, directory, variables),
-            message,
-            &format!("{sample} with {variables:?}"),
-        );
-    }
+/// The list of the drivers. With an ending, it is a list of their samples.
+macro_rules! of_each_driver {
+    ($ending:literal) => {
+        [
+            concat!("postgres", $ending),
+            concat!("tokio-postgres", $ending),
+            concat!("diesel", $ending),
+            concat!("sea-orm", $ending),
+        ]
+    };
 }
 
-/// Asserts that a sample ended with status 1, printed nothing on standard output, and began its
-/// standard error with this message.
-pub fn assert_failed(ended: &Ended, message: &str, name: &str) {
-    let expected = format!("Error: {message}\n");
-    let begins = ended.stderr.starts_with(&expected);
-    assert!(
-        begins,
-        "{name}: expected {expected:?}, got {:?}",
-        ended.stderr
-    );
-    assert_eq!(
-        (ended.status, ended.stdout.as_str()),
-        (Some(1), ""),
-        "{name}"
-    );
-}
+/// The drivers' names, as in `examples`.
+pub const DRIVERS: [&str; 4] = of_each_driver!("");
 
-/// Like [`assert_refused`], with this connection string.
-pub fn assert_url_refused(directory: &Path, url: &str, message: &str) {
-    assert_refused(directory, &[("DATABASE_URL", url)], message);
-}
+/// The basic sample of each driver.
+pub const BASIC_SAMPLES: [&str; 4] = of_each_driver!("-basic");
+
+/// The transfer sample of each driver.
+pub const TRANSFER_SAMPLES: [&str; 4] = of_each_driver!("-transfer");

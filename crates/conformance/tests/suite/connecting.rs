@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crdb_conformance::sample::{SAMPLES, run};
+use crdb_conformance::sample::{BASIC_SAMPLES, run};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use tokio::runtime::Builder;
@@ -54,7 +54,7 @@ fn values_with_special_characters_reach_the_server_unchanged() {
         let url = cluster.url_with(user, password);
         let url = url.replace("/defaultdb?", "/Data%20%22Base%22%20'x'%5C%C3%A9%25?");
         assert_connect(
-            &SAMPLES,
+            &BASIC_SAMPLES,
             directory.path(),
             &[("DATABASE_URL", &url), ("PGAPPNAME", r#"it's "my" \é"#)],
         );
@@ -69,7 +69,7 @@ fn values_with_special_characters_reach_the_server_unchanged() {
             ("PGSSLROOTCERT", root.to_str().unwrap()),
             ("PGOPTIONS", ""),
         ];
-        assert_connect(&SAMPLES, directory.path(), &variables);
+        assert_connect(&BASIC_SAMPLES, directory.path(), &variables);
     }
 }
 
@@ -89,7 +89,7 @@ fn the_nearest_dotenv_is_read_and_variables_fill_the_gaps_of_the_url() {
         )
         .unwrap();
         assert_connect(
-            &SAMPLES,
+            &BASIC_SAMPLES,
             &child,
             &[("PGPASSWORD", cluster.password()), ("PGUSER", "")],
         );
@@ -104,7 +104,11 @@ fn the_next_host_is_tried_and_sea_orm_refuses_a_host_list() {
         let url = cluster
             .url()
             .replace(&host, &format!("localhost:1,nowhere.invalid:1,{host}"));
-        assert_connect(&SAMPLES[..3], directory.path(), &[("DATABASE_URL", &url)]);
+        assert_connect(
+            &BASIC_SAMPLES[..3],
+            directory.path(),
+            &[("DATABASE_URL", &url)],
+        );
         let ended = run("sea-orm-basic", directory.path(), &[("DATABASE_URL", &url)]);
         let message = "Error: sqlx, SeaORM's driver, takes one host";
         assert!(ended.stderr.starts_with(message), "{ended:?}");
@@ -123,9 +127,13 @@ fn options_reach_the_server() {
                 "{url}&options={}",
                 options.replace(' ', "%20").replace('=', "%3D")
             );
-            assert_connect(&SAMPLES, directory.path(), &[("DATABASE_URL", &encoded)]);
+            assert_connect(
+                &BASIC_SAMPLES,
+                directory.path(),
+                &[("DATABASE_URL", &encoded)],
+            );
             let variables = [("DATABASE_URL", url.as_str()), ("PGOPTIONS", options)];
-            assert_connect(&SAMPLES, directory.path(), &variables);
+            assert_connect(&BASIC_SAMPLES, directory.path(), &variables);
             let rows = format!("SELECT 'rows: ' || count(*)::TEXT FROM s{number}.accounts");
             let rows = cluster.execute(&rows).unwrap();
             assert!(rows.contains("rows: 2"), "{rows}");
@@ -196,7 +204,10 @@ fn connecting_takes_at_most_two_round_trips_more_than_psql() {
                     .unwrap()
             }),
         ];
-        println!("{:?}: psql {psql}, {SAMPLES:?} {drivers:?}", cluster.kind());
+        println!(
+            "{:?}: psql {psql}, {BASIC_SAMPLES:?} {drivers:?}",
+            cluster.kind()
+        );
         for driver in drivers {
             assert!(
                 (psql..=psql + 2).contains(&driver),

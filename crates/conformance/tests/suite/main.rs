@@ -6,11 +6,12 @@ mod connecting;
 mod dependencies;
 mod documents;
 mod failover;
+mod markdown;
 mod mistakes;
 mod outcomes;
-mod page;
-mod parallel;
-mod paste;
+mod pages;
+mod same_code;
+
 mod retries;
 mod round_trips;
 mod samples;

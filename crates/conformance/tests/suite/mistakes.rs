@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use crdb_conformance::sample::{SAMPLES, run};
+use crdb_conformance::sample::{BASIC_SAMPLES, run};
 use crdb_local_cluster::{Cluster, Fault, Kind};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
@@ -14,7 +14,7 @@ use openssl::sign::Signer;
 /// advice.
 fn assert_explained(variables: &[(&str, &str)], host: &str, words: &[&str], advice: &str) {
     let directory = tempfile::tempdir().unwrap();
-    for (sample, words) in SAMPLES.into_iter().zip(words.iter().cycle()) {
+    for (sample, words) in BASIC_SAMPLES.into_iter().zip(words.iter().cycle()) {
         let ended = run(sample, directory.path(), variables);
         let begin = format!("Error: could not connect to {host}: ");
         let message = ended.stderr.split("\n\nStack backtrace").next().unwrap();
@@ -250,7 +250,7 @@ fn a_password_with_too_many_scram_iterations_is_explained() {
         ))
         .unwrap();
     let url = cluster.url_with("often", "pass word");
-    for sample in SAMPLES {
+    for sample in BASIC_SAMPLES {
         let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
         if sample.contains("postgres") {
             let words = "SCRAM iteration count exceeds the maximum allowed\nSet the password again";

@@ -2,34 +2,14 @@
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use crdb_conformance::sample::{Ended, assert_failed, run};
+use crdb_conformance::sample::{BASIC_SAMPLES, Ended, TRANSFER_SAMPLES, run};
 use crdb_local_cluster::{Cluster, Kind};
 
-/// All samples, in the order of the README.
-const SAMPLES: [&str; 8] = [
-    "postgres-basic",
-    "postgres-transfer",
-    "tokio-postgres-basic",
-    "tokio-postgres-transfer",
-    "diesel-basic",
-    "diesel-transfer",
-    "sea-orm-basic",
-    "sea-orm-transfer",
-];
+use crate::markdown::expected_output;
 
-/// Returns what a sample prints on success.
-fn lines_of(sample: &str) -> &'static str {
-    match sample {
-        "postgres-basic" | "tokio-postgres-basic" => {
-            "Initial balances:\n['1', '1000']\n['2', '250']\n"
-        }
-        "postgres-transfer" | "tokio-postgres-transfer" => {
-            "Balances after transfer:\n['3', '900']\n['4', '350']\n"
-        }
-        "diesel-basic" | "sea-orm-basic" => "1 1000\n2 250\n",
-        "diesel-transfer" | "sea-orm-transfer" => "3 900\n4 350\n",
-        other => panic!("no sample {other}"),
-    }
+/// Returns the names of all samples.
+fn samples() -> impl DoubleEndedIterator<Item = &'static str> {
+    BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES)
 }
 
 static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
@@ -47,9 +27,7 @@ fn clusters() -> MutexGuard<'static, Vec<Cluster>> {
 fn each_sample_prints_the_same_lines_in_every_run_and_any_order() {
     let directory = tempfile::tempdir().unwrap();
     for cluster in clusters().iter() {
-        let forwards = SAMPLES.iter();
-        let backwards = SAMPLES.iter().rev();
-        for sample in forwards.chain(backwards) {
+        for sample in samples().chain(samples().rev()) {
             let ended = run(
                 sample,
                 directory.path(),
@@ -57,7 +35,7 @@ fn each_sample_prints_the_same_lines_in_every_run_and_any_order() {
             );
             let expected = Ended {
                 status: Some(0),
-                stdout: lines_of(sample).into(),
+                stdout: expected_output(sample),
                 stderr: String::new(),
             };
             assert_eq!(ended, expected, "{sample} on {:?}", cluster.kind());
@@ -78,7 +56,7 @@ fn the_samples_leave_other_rows_alone() {
         cluster
             .execute("INSERT INTO accounts (id, balance) VALUES (77, 7) ON CONFLICT DO NOTHING")
             .unwrap();
-        for sample in SAMPLES {
+        for sample in samples() {
             run(sample, directory.path(), &[("DATABASE_URL", &url)]);
         }
         let row = cluster
@@ -91,10 +69,16 @@ fn the_samples_leave_other_rows_alone() {
 #[test]
 fn a_sample_without_a_database_url_says_where_to_get_one() {
     let directory = tempfile::tempdir().unwrap();
-    for sample in SAMPLES {
-        let message = "DATABASE_URL is not set\n\
+    for sample in samples() {
+        let ended = run(sample, directory.path(), &[]);
+        let message = "Error: DATABASE_URL is not set\n\
                        Copy .env.example to .env and put your cluster's connection string there, or run \
-                       `scripts/local-cluster start` for a cluster on this machine.";
-        assert_failed(&run(sample, directory.path(), &[]), message, sample);
+                       `scripts/local-cluster start` for a cluster on this machine.\n";
+        assert!(ended.stderr.starts_with(message), "{sample}: {ended:?}");
+        assert_eq!(
+            (ended.status, ended.stdout.as_str()),
+            (Some(1), ""),
+            "{sample}"
+        );
     }
 }

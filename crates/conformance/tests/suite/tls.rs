@@ -122,7 +122,7 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
                 .flat_map(|mode| ROOTS.map(|root| (*mode, root)))
             {
                 let url = url(server, sslmode, roots, host, home);
-                for sample in sample::SAMPLES {
+                for sample in sample::BASIC_SAMPLES {
                     let expected = match (sslmode, roots) {
                         ("disable", _) => clear,
                         (_, "missing") => false,
@@ -178,7 +178,7 @@ fn without_sslrootcert_the_root_certificate_in_the_home_directory_is_used() {
                 Authority::new("other").unwrap().write(&default).unwrap();
             }
             for spelling in spellings {
-                for sample in sample::SAMPLES {
+                for sample in sample::BASIC_SAMPLES {
                     let url = format!("{without}{spelling}");
                     let ended = sample::run(sample, home.path(), &[("DATABASE_URL", &url)]);
                     assert_eq!(

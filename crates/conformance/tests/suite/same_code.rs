@@ -1,6 +1,6 @@
 //! The retry functions of all drivers are equal, except where they call the driver.
 
-use crate::page::read;
+use crate::markdown::read;
 
 const DRIVERS: [(&str, &str); 4] = [
     ("postgres", "postgres::Error"),

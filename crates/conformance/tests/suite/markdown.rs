@@ -1,4 +1,4 @@
-//! Reads the documents and splits them into blocks.
+//! Reads the documents: their blocks, and the expected output of each sample.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,4 +35,21 @@ pub fn blocks(page: &str) -> Vec<Block<'_>> {
         before = after;
     }
     blocks
+}
+
+/// Returns what a sample prints, from its row in README.md: the only list of expected outputs.
+pub fn expected_output(sample: &str) -> String {
+    let readme = read("README.md");
+    let begin = format!("| `{sample}` | ");
+    let row = readme
+        .lines()
+        .find_map(|line| line.strip_prefix(&begin))
+        .expect("its row");
+    let prints = row.split(" | ").nth(1).expect("the column of the output");
+    prints
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
