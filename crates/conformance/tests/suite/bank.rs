@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::world::{World, assert_usable, clusters, for_each_driver};
+use crate::test_database::{TestDatabase, assert_usable, clusters, for_each_driver};
 use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
@@ -27,8 +27,8 @@ enum Outcome {
     Ambiguous,
 }
 
-fn open_accounts(world: &World) {
-    world.execute(&format!("DELETE FROM accounts; INSERT INTO accounts VALUES (1, {BALANCE}), (2, {BALANCE}), (3, {BALANCE}), (4, {BALANCE})"));
+fn open_accounts(database: &TestDatabase) {
+    database.execute(&format!("DELETE FROM accounts; INSERT INTO accounts VALUES (1, {BALANCE}), (2, {BALANCE}), (3, {BALANCE}), (4, {BALANCE})"));
 }
 
 /// Connects; tries again until the server has started.
@@ -83,7 +83,7 @@ fn all_work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> BTreeMap<i64, Out
 
 /// Asserts that each transfer that was done is in the ledger, that none that failed is in it, and
 /// that the balances agree with the ledger.
-fn assert_consistent<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>) {
+fn assert_consistent<D: Driver>(database: &TestDatabase, outcomes: &BTreeMap<i64, Outcome>) {
     let count = |what: Outcome| {
         outcomes
             .values()
@@ -98,11 +98,11 @@ fn assert_consistent<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>
     println!(
         "{} on {:?}: {done} done, {failed} failed, {ambiguous} ambiguous",
         D::NAME,
-        world.cluster.kind()
+        database.cluster.kind()
     );
     assert_eq!(outcomes.len() as i64, TRANSFERS);
 
-    let ledger: BTreeSet<i64> = world
+    let ledger: BTreeSet<i64> = database
         .read::<D>("SELECT entry AS value FROM ledger")
         .into_iter()
         .collect();
@@ -113,7 +113,7 @@ fn assert_consistent<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>
             Outcome::Ambiguous => {}
         }
     }
-    let balances = world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
+    let balances = database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
     assert_eq!(balances.iter().sum::<i64>(), 4 * BALANCE, "{balances:?}");
     assert!(balances.iter().all(|balance| *balance >= 0), "{balances:?}");
     let mut from_ledger = [BALANCE; 4];
@@ -122,15 +122,15 @@ fn assert_consistent<D: Driver>(world: &World, outcomes: &BTreeMap<i64, Outcome>
         from_ledger[((entry * 7 + entry / 4 % 3 + 1) % 4) as usize] += 1;
     }
     assert_eq!(balances, from_ledger);
-    world.execute("UPDATE accounts SET balance = 100");
-    assert_usable(&mut D::connect(&world.url).unwrap());
+    database.execute("UPDATE accounts SET balance = 100");
+    assert_usable(&mut D::connect(&database.url).unwrap());
 }
 
 fn balances_agree_with_the_ledger_after_two_thousand_transfers<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        open_accounts(&world);
-        let outcomes = all_work::<D>(&world.url, &AtomicI64::new(0));
+        let database = TestDatabase::on(cluster);
+        open_accounts(&database);
+        let outcomes = all_work::<D>(&database.url, &AtomicI64::new(0));
         assert!(
             outcomes
                 .values()
@@ -144,7 +144,7 @@ fn balances_agree_with_the_ledger_after_two_thousand_transfers<D: Driver>() {
                 .any(|outcome| *outcome == Outcome::Ambiguous),
             "nothing was lost"
         );
-        assert_consistent::<D>(&world, &outcomes);
+        assert_consistent::<D>(&database, &outcomes);
     }
 }
 
@@ -157,17 +157,17 @@ fn balances_agree_with_the_ledger_despite_faults<D: Driver>() {
             Kind::Postgres => Cluster::start_with_fault(Fault::NoTls),
         };
         let cluster = cluster.unwrap();
-        let world = World::on(&cluster);
-        open_accounts(&world);
+        let database = TestDatabase::on(&cluster);
+        open_accounts(&database);
         let next = AtomicI64::new(0);
         let outcomes = thread::scope(|scope| {
-            scope.spawn(|| cause_faults(&world, &next));
+            scope.spawn(|| cause_faults(&database, &next));
             let _end_of_faults = EndOfFaults(&next);
-            all_work::<D>(&world.relayed, &next)
+            all_work::<D>(&database.relayed, &next)
         });
         // A commit may still be in progress after its connection was cut.
         thread::sleep(Duration::from_secs(1));
-        assert_consistent::<D>(&world, &outcomes);
+        assert_consistent::<D>(&database, &outcomes);
     }
 }
 
@@ -182,19 +182,19 @@ impl Drop for EndOfFaults<'_> {
 
 /// Causes a fault after every 25 transfers. With faults at fixed times, a driver that connects
 /// slowly would never finish.
-fn cause_faults(world: &World, next: &AtomicI64) {
+fn cause_faults(database: &TestDatabase, next: &AtomicI64) {
     for (fault, transfer) in (0..TRANSFERS).step_by(25).enumerate() {
         while next.load(Ordering::Relaxed) < transfer {
             thread::sleep(Duration::from_millis(1));
         }
         let fault = fault as u64;
         match fault % 4 {
-            0 => world.relay.cut_all(),
-            1 => world.relay.cut(Cut::BeforeTurn(fault * 5 % 23 + 1)),
-            _ => world.relay.cut(Cut::BeforeAnswer(fault * 7 % 31 + 1)),
+            0 => database.relay.cut_all(),
+            1 => database.relay.cut(Cut::BeforeTurn(fault * 5 % 23 + 1)),
+            _ => database.relay.cut(Cut::BeforeAnswer(fault * 7 % 31 + 1)),
         }
         if fault == 8 {
-            world.cluster.restart().unwrap();
+            database.cluster.restart().unwrap();
         }
     }
 }

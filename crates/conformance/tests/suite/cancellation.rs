@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DbErr};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::world::{World, clusters, create_raise};
+use crate::test_database::{TestDatabase, clusters, create_raise};
 
 /// A driver whose `run_transaction` is a future.
 trait Asynchronous: Driver {
@@ -119,17 +119,17 @@ fn one_future_is_dropped<D: Asynchronous>(
     first_failure: Option<&'static str>,
     hold: Hold,
 ) -> bool {
-    let world = World::on(cluster);
+    let database = TestDatabase::on(cluster);
     if cluster.kind() == Kind::Postgres {
-        create_raise(&world);
+        create_raise(&database);
     }
-    let driver = D::connect(&world.relayed).unwrap();
-    world.relay.hold(hold);
+    let driver = D::connect(&database.relayed).unwrap();
+    database.relay.hold(hold);
     let transaction = driver.spawn_transaction(first_failure);
-    let held = world.relay.wait_until_holding(Duration::from_secs(1));
+    let held = database.relay.wait_until_holding(Duration::from_secs(1));
     transaction.abort();
     let ended = driver.runtime().block_on(transaction);
-    world.relay.release();
+    database.relay.release();
     if !held {
         ended.expect("the transaction is done");
         return false;
@@ -138,13 +138,13 @@ fn one_future_is_dropped<D: Asynchronous>(
     for entry in [11, 12] {
         driver.insert(entry);
     }
-    let entries = world.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
+    let entries = database.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
     assert_eq!(entries.len(), 2, "{} {first_failure:?}, {hold:?}", D::NAME);
     if cluster.kind() == Kind::Postgres {
         let open = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
         let deadline = Instant::now() + Duration::from_secs(5);
-        while world.execute(open) != "0" {
+        while database.execute(open) != "0" {
             assert!(Instant::now() < deadline, "{first_failure:?}, {hold:?}");
             std::thread::sleep(Duration::from_millis(20));
         }

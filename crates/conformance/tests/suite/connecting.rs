@@ -10,7 +10,7 @@ use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use tokio::runtime::Builder;
 
-use crate::world::through;
+use crate::test_database::through;
 
 fn clusters() -> impl Iterator<Item = Cluster> {
     let kinds = Kind::available().unwrap();

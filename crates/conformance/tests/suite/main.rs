@@ -10,10 +10,9 @@ mod markdown;
 mod mistakes;
 mod outcomes;
 mod pages;
-mod same_code;
-
 mod retries;
 mod round_trips;
+mod same_code;
 mod samples;
+mod test_database;
 mod tls;
-mod world;

@@ -3,8 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::world::{
-    OpError, World, assert_usable, clusters, create_raise, for_each_driver, operation,
+use crate::test_database::{
+    OpError, TestDatabase, assert_usable, clusters, create_raise, for_each_driver, operation,
 };
 use crdb_conformance::{Driver, TransactionError};
 use crdb_local_cluster::{Cut, Kind};
@@ -29,62 +29,61 @@ const ENTRIES: &str = "SELECT entry AS value FROM ledger ORDER BY entry";
 
 fn a_successful_transaction_is_committed<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         driver
-            .transact(|txn| {
-                txn.execute("INSERT INTO ledger VALUES (1)")
-                    .map_err(OpError::Database)
-            })
+            .transact(|txn| Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?))
             .unwrap();
         driver.transfer_with_entry(2, 1, 2).unwrap();
-        assert_eq!(world.read::<D>(ENTRIES), [1, 2]);
+        assert_eq!(database.read::<D>(ENTRIES), [1, 2]);
         assert_eq!(
-            world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
+            database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
             [99, 101]
         );
         assert_usable(&mut driver);
     }
 }
 
-fn insert_and_cut<D: Driver>(world: &World, cut: Cut) -> (Result<(), TransactionError>, u32) {
-    let mut driver = D::connect(&world.relayed).unwrap();
+fn insert_and_cut<D: Driver>(
+    database: &TestDatabase,
+    cut: Cut,
+) -> (Result<(), TransactionError>, u32) {
+    let mut driver = D::connect(&database.relayed).unwrap();
     let mut runs = 0;
     let result = driver.transact(|txn| {
         runs += 1;
-        txn.execute("INSERT INTO ledger VALUES (1)")
-            .map_err(OpError::Database)?;
-        world.relay.cut(cut);
+        txn.execute("INSERT INTO ledger VALUES (1)")?;
+        database.relay.cut(cut);
         Ok::<_, OpError>(())
     });
-    assert!(!world.relay.cut_is_pending());
+    assert!(!database.relay.cut_is_pending());
     (result, runs)
 }
 
 fn a_cut_after_the_commit_was_sent_is_ambiguous_and_not_run_again<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let (result, runs) = insert_and_cut::<D>(&world, Cut::BeforeAnswer(1));
+        let database = TestDatabase::on(cluster);
+        let (result, runs) = insert_and_cut::<D>(&database, Cut::BeforeAnswer(1));
         assert!(
             matches!(result, Err(TransactionError::AmbiguousCommit(_))),
             "{result:?}"
         );
         assert_eq!(runs, 1);
-        assert_eq!(world.read::<D>(ENTRIES), [1], "here it was committed");
+        assert_eq!(database.read::<D>(ENTRIES), [1], "here it was committed");
     }
 }
 
 fn a_cut_before_the_commit_arrives_is_ambiguous_too<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let (result, runs) = insert_and_cut::<D>(&world, Cut::BeforeTurn(1));
+        let database = TestDatabase::on(cluster);
+        let (result, runs) = insert_and_cut::<D>(&database, Cut::BeforeTurn(1));
         assert!(
             matches!(result, Err(TransactionError::AmbiguousCommit(_))),
             "{result:?}"
         );
         assert_eq!(runs, 1);
         assert_eq!(
-            world.read::<D>(ENTRIES),
+            database.read::<D>(ENTRIES),
             [0; 0],
             "here it was not committed"
         );
@@ -94,21 +93,20 @@ fn a_cut_before_the_commit_arrives_is_ambiguous_too<D: Driver>() {
 fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters() {
         for cut in [Cut::BeforeTurn(1), Cut::BeforeAnswer(1)] {
-            let world = World::on(cluster);
-            let mut driver = D::connect(&world.relayed).unwrap();
+            let database = TestDatabase::on(cluster);
+            let mut driver = D::connect(&database.relayed).unwrap();
             let mut runs = 0;
             let result = driver.transact(|txn| {
                 runs += 1;
-                world.relay.cut(cut);
-                txn.execute("INSERT INTO ledger VALUES (1)")
-                    .map_err(OpError::Database)
+                database.relay.cut(cut);
+                Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
             });
             assert!(matches!(
                 operation(result.unwrap_err()),
                 OpError::Database(_)
             ));
             assert_eq!(runs, 1);
-            assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+            assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
             // The connection is lost. Only a pool opens a new one.
             let after = driver.transfer(1, 2, 1);
             assert_eq!(
@@ -122,13 +120,12 @@ fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed
 
 fn a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
-        let world = World::on(cluster);
-        create_raise(&world);
-        let mut driver = D::connect(&world.relayed).unwrap();
+        let database = TestDatabase::on(cluster);
+        create_raise(&database);
+        let mut driver = D::connect(&database.relayed).unwrap();
         let result = driver.transact(|txn| {
-            world.relay.cut(Cut::BeforeTurn(2));
-            txn.execute("SELECT raise('40001', 'restart transaction: forced')")
-                .map_err(OpError::Database)
+            database.relay.cut(Cut::BeforeTurn(2));
+            Ok::<_, OpError>(txn.execute("SELECT raise('40001', 'restart transaction: forced')")?)
         });
         assert!(
             matches!(result, Err(TransactionError::Database(_))),
@@ -139,33 +136,30 @@ fn a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed<D: Dr
 
 fn an_error_of_the_server_is_passed_through_and_rolled_back<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         let mut runs = 0;
         let result = driver.transact(|txn| {
             runs += 1;
-            txn.execute("INSERT INTO ledger VALUES (1)")
-                .map_err(OpError::Database)?;
-            txn.execute("INSERT INTO ledger VALUES (1)")
-                .map_err(OpError::Database)
+            txn.execute("INSERT INTO ledger VALUES (1)")?;
+            Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
         });
         assert!(matches!(
             operation(result.unwrap_err()),
             OpError::Database(_)
         ));
         assert_eq!(runs, 1);
-        assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+        assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
     }
 }
 
 fn an_error_that_op_ignores_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         let result = driver.transact(|txn| {
-            txn.execute("INSERT INTO ledger VALUES (1)")
-                .map_err(OpError::Database)?;
+            txn.execute("INSERT INTO ledger VALUES (1)")?;
             let _ = txn.execute("SELECT no_such_column FROM ledger");
             Ok::<_, OpError>(())
         });
@@ -173,69 +167,65 @@ fn an_error_that_op_ignores_is_reported_as_not_committed<D: Driver>() {
             matches!(result, Err(TransactionError::Database(_))),
             "{result:?}"
         );
-        assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+        assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
     }
 }
 
 fn the_callers_own_error_comes_back_typed_and_rolled_back<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         let result = driver.transact(|txn| {
-            txn.execute("INSERT INTO ledger VALUES (1)")
-                .map_err(OpError::Database)?;
+            txn.execute("INSERT INTO ledger VALUES (1)")?;
             Err(OpError::Own)
         });
         assert!(matches!(operation(result.unwrap_err()), OpError::Own));
-        assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+        assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
     }
 }
 
 fn a_panic_in_op_reaches_the_caller_and_leaves_the_connection_usable<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             driver.transact::<OpError>(|txn| {
-                txn.execute("INSERT INTO ledger VALUES (1)")
-                    .map_err(OpError::Database)?;
+                txn.execute("INSERT INTO ledger VALUES (1)")?;
                 panic!("op's own panic");
             })
         }));
         let reason = *panicked.unwrap_err().downcast::<&str>().unwrap();
         assert_eq!(reason, "op's own panic");
         assert_usable(&mut driver);
-        assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+        assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
     }
 }
 
 /// CockroachDB has no deferred constraints.
 fn a_constraint_that_fails_at_commit_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
-        let world = World::on(cluster);
-        world.execute(
+        let database = TestDatabase::on(cluster);
+        database.execute(
             "ALTER TABLE ledger ADD CONSTRAINT known FOREIGN KEY (entry) REFERENCES accounts \
              DEFERRABLE INITIALLY DEFERRED",
         );
-        let mut driver = D::connect(&world.url).unwrap();
-        let result = driver.transact(|txn| {
-            txn.execute("INSERT INTO ledger VALUES (77)")
-                .map_err(OpError::Database)
-        });
+        let mut driver = D::connect(&database.url).unwrap();
+        let result =
+            driver.transact(|txn| Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (77)")?));
         assert!(
             matches!(result, Err(TransactionError::Database(_))),
             "{result:?}"
         );
-        assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+        assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
     }
 }
 
 /// Creates a trigger that raises this error at COMMIT.
-fn raise_at_commit(world: &World, sqlstate: &str, message: &str) {
-    world.execute(&format!(
+fn raise_at_commit(database: &TestDatabase, sqlstate: &str, message: &str) {
+    database.execute(&format!(
         "CREATE FUNCTION answer() RETURNS TRIGGER AS $$ BEGIN
              RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = '{message}';
          END $$ LANGUAGE plpgsql;
@@ -244,13 +234,12 @@ fn raise_at_commit(world: &World, sqlstate: &str, message: &str) {
     ));
 }
 
-fn insert<D: Driver>(world: &World) -> Result<(), TransactionError> {
-    let mut driver = D::connect(&world.url).unwrap();
+fn insert<D: Driver>(database: &TestDatabase) -> Result<(), TransactionError> {
+    let mut driver = D::connect(&database.url).unwrap();
     let mut runs = 0;
     let result = driver.transact(|txn| {
         runs += 1;
-        txn.execute("INSERT INTO ledger VALUES (1)")
-            .map_err(OpError::Database)
+        Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
     });
     assert_eq!(runs, 1);
     assert_usable(&mut driver);
@@ -275,9 +264,9 @@ fn an_answer_to_the_commit_that_proves_nothing_is_ambiguous<D: Driver>() {
     ];
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         for (sqlstate, message) in answers {
-            let world = World::on(cluster);
-            raise_at_commit(&world, sqlstate, message);
-            let result = insert::<D>(&world);
+            let database = TestDatabase::on(cluster);
+            raise_at_commit(&database, sqlstate, message);
+            let result = insert::<D>(&database);
             assert!(
                 matches!(result, Err(TransactionError::AmbiguousCommit(_))),
                 "{sqlstate}: {result:?}"
@@ -292,22 +281,22 @@ fn an_answer_to_the_commit_that_proves_a_rollback_is_reported_as_not_committed<D
     let known = |sqlstate: &&str| D::NAME != "diesel" || sqlstate.starts_with("23");
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         for sqlstate in answers.into_iter().filter(known) {
-            let world = World::on(cluster);
-            raise_at_commit(&world, sqlstate, "rejected");
-            let result = insert::<D>(&world);
+            let database = TestDatabase::on(cluster);
+            raise_at_commit(&database, sqlstate, "rejected");
+            let result = insert::<D>(&database);
             assert!(
                 matches!(result, Err(TransactionError::Database(_))),
                 "{sqlstate}: {result:?}"
             );
-            assert_eq!(world.read::<D>(ENTRIES), [0; 0]);
+            assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         }
     }
 }
 
 fn a_transfer_that_is_refused_changes_nothing<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         let cases = [
             (
                 (1, 2, 101),
@@ -333,7 +322,7 @@ fn a_transfer_that_is_refused_changes_nothing<D: Driver>() {
             );
             assert_eq!(refused.to_string(), sentence);
             assert_eq!(
-                world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
+                database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
                 [100, 100]
             );
         }

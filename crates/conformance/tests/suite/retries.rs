@@ -4,8 +4,8 @@ use std::error::Error;
 use std::sync::Barrier;
 use std::thread;
 
-use crate::world::{
-    OpError, World, assert_usable, clusters, for_each_driver, operation, readable_clusters,
+use crate::test_database::{
+    OpError, TestDatabase, assert_usable, clusters, for_each_driver, operation, readable_clusters,
 };
 use crdb_conformance::{AnyError, Driver, Sql};
 use crdb_local_cluster::Kind;
@@ -25,9 +25,9 @@ for_each_driver!(
 
 /// Creates the function `fail_first(n, code, message)`, which fails in its first `n` calls, like
 /// CockroachDB's `crdb_internal.force_retry`. A sequence counts the calls: it is not rolled back.
-fn create_force_retry(world: &World) {
-    world.execute("CREATE SEQUENCE calls");
-    world.execute(
+fn create_force_retry(database: &TestDatabase) {
+    database.execute("CREATE SEQUENCE calls");
+    database.execute(
         "CREATE FUNCTION fail_first(n INT8, code TEXT, message TEXT) RETURNS INT8 AS $$
          DECLARE call INT8 := nextval('calls');
          BEGIN
@@ -41,22 +41,22 @@ fn create_force_retry(world: &World) {
 /// only one of them may.
 fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
+        let database = TestDatabase::on(cluster);
         let both_have_read = Barrier::new(2);
         let withdraw = |account: i64| {
-            let mut driver = D::connect(&world.url).unwrap();
+            let mut driver = D::connect(&database.url).unwrap();
             let mut runs = 0;
             let result = driver.transact(|txn: &mut dyn Sql| {
                 runs += 1;
                 let sql = "SELECT sum(balance)::INT8 AS value FROM accounts WHERE id IN (1, 2)";
-                let sum = txn.read(sql).map_err(OpError::Database)?[0];
+                let sum = txn.read(sql)?[0];
                 if runs == 1 {
                     both_have_read.wait();
                 }
                 if sum >= 150 {
                     let sql =
                         format!("UPDATE accounts SET balance = balance - 90 WHERE id = {account}");
-                    txn.execute(&sql).map_err(OpError::Database)?;
+                    txn.execute(&sql)?;
                 }
                 Ok::<_, OpError>(())
             });
@@ -73,7 +73,7 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
             "{runs} and {more_runs} runs: one must have run again"
         );
         assert_eq!(
-            world.read::<D>("SELECT sum(balance)::INT8 AS value FROM accounts"),
+            database.read::<D>("SELECT sum(balance)::INT8 AS value FROM accounts"),
             [110]
         );
         assert_usable(&mut first);
@@ -85,9 +85,9 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
 /// transaction whose row has changed while it waited, so only CockroachDB needs no retry.
 fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
     for cluster in clusters() {
-        let world = World::on(cluster);
+        let database = TestDatabase::on(cluster);
         let work = |from, to| {
-            let mut driver = D::connect(&world.url).unwrap();
+            let mut driver = D::connect(&database.url).unwrap();
             (0..100)
                 .map(|_| driver.transfer(from, to, 1).unwrap())
                 .sum::<u32>()
@@ -99,35 +99,32 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         match cluster.kind() {
             Kind::Cockroach => assert_eq!(runs, 200, "nothing is retried"),
-            Kind::Postgres => assert_eq!(world.execute(deadlocks), "0"),
+            Kind::Postgres => assert_eq!(database.execute(deadlocks), "0"),
         }
         println!(
             "{} on {:?}: {runs} runs for 200 transfers",
             D::NAME,
             cluster.kind()
         );
-        let balances = world.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
+        let balances = database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
         assert_eq!(balances, [100, 100]);
     }
 }
 
 fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
     for cluster in readable_clusters() {
-        let world = World::on(cluster);
-        create_force_retry(&world);
-        let mut driver = D::connect(&world.relayed).unwrap();
-        world.relay.record();
+        let database = TestDatabase::on(cluster);
+        create_force_retry(&database);
+        let mut driver = D::connect(&database.relayed).unwrap();
+        database.relay.record();
         let mut transactions = Vec::new();
         driver
             .transact(|txn| {
-                transactions.extend(
-                    txn.read("SELECT txid_current() AS value")
-                        .map_err(OpError::Database)?,
-                );
-                txn.execute("INSERT INTO ledger VALUES (1)")
-                    .map_err(OpError::Database)?;
-                txn.execute("SELECT fail_first(3, '40001', 'restart transaction: forced')")
-                    .map_err(OpError::Database)
+                transactions.extend(txn.read("SELECT txid_current() AS value")?);
+                txn.execute("INSERT INTO ledger VALUES (1)")?;
+                Ok::<_, OpError>(
+                    txn.execute("SELECT fail_first(3, '40001', 'restart transaction: forced')")?,
+                )
             })
             .unwrap();
         assert_eq!(transactions.len(), 4, "one run and three more");
@@ -135,13 +132,13 @@ fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
             transactions.iter().all(|id| *id == transactions[0]),
             "{transactions:?}"
         );
-        let sent = world.relay.recorded();
+        let sent = database.relay.recorded();
         assert_eq!(
             sent.matches("ROLLBACK TO SAVEPOINT cockroach_restart")
                 .count(),
             3
         );
-        assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [1]);
+        assert_eq!(database.read::<D>("SELECT entry AS value FROM ledger"), [1]);
         assert_usable(&mut driver);
     }
 }
@@ -152,23 +149,18 @@ fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D
             ("40001", "could not serialize access"),
             ("40P01", "deadlock detected"),
         ] {
-            let world = World::on(cluster);
-            create_force_retry(&world);
-            let mut driver = D::connect(&world.relayed).unwrap();
-            world.relay.record();
+            let database = TestDatabase::on(cluster);
+            create_force_retry(&database);
+            let mut driver = D::connect(&database.relayed).unwrap();
+            database.relay.record();
             let (mut transactions, mut backends) = (Vec::new(), Vec::new());
             driver
                 .transact(|txn| {
-                    backends.extend(
-                        txn.read("SELECT pg_backend_pid()::INT8 AS value")
-                            .map_err(OpError::Database)?,
-                    );
-                    transactions.extend(
-                        txn.read("SELECT txid_current() AS value")
-                            .map_err(OpError::Database)?,
-                    );
-                    txn.execute(&format!("SELECT fail_first(2, '{code}', '{message}')"))
-                        .map_err(OpError::Database)
+                    backends.extend(txn.read("SELECT pg_backend_pid()::INT8 AS value")?);
+                    transactions.extend(txn.read("SELECT txid_current() AS value")?);
+                    Ok::<_, OpError>(
+                        txn.execute(&format!("SELECT fail_first(2, '{code}', '{message}')"))?,
+                    )
                 })
                 .unwrap();
             assert_eq!(transactions.len(), 3);
@@ -179,7 +171,7 @@ fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D
                 "each run in a transaction of its own"
             );
             let again = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-            let sent = world.relay.recorded();
+            let sent = database.relay.recorded();
             assert_eq!(sent.matches(again).count(), 2, "in one message");
             backends.dedup();
             assert_eq!(backends.len(), 1, "on the same connection");
@@ -244,9 +236,9 @@ fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
             ("40001", "could not serialize access"),
             ("40P01", "deadlock detected"),
         ] {
-            let world = World::on(cluster);
-            create_force_retry(&world);
-            let mut driver = D::connect(&world.url).unwrap();
+            let database = TestDatabase::on(cluster);
+            create_force_retry(&database);
+            let mut driver = D::connect(&database.url).unwrap();
             let mut runs = 0;
             let result = driver.transact(|txn| {
                 runs += 1;
@@ -264,9 +256,9 @@ fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
 fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
     for cluster in readable_clusters() {
         for message in ["restart transaction: forced", "could not serialize access"] {
-            let world = World::on(cluster);
-            create_force_retry(&world);
-            world.execute(&format!(
+            let database = TestDatabase::on(cluster);
+            create_force_retry(&database);
+            database.execute(&format!(
                 "CREATE FUNCTION fail_twice() RETURNS TRIGGER AS $$ BEGIN
                      PERFORM fail_first(2, '40001', '{message}');
                      RETURN NEW;
@@ -274,16 +266,15 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
                  CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger
                  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_twice()"
             ));
-            let mut driver = D::connect(&world.url).unwrap();
+            let mut driver = D::connect(&database.url).unwrap();
             let mut runs = 0;
             let result = driver.transact(|txn| {
                 runs += 1;
-                txn.execute(&format!("INSERT INTO ledger VALUES ({runs})"))
-                    .map_err(OpError::Database)
+                Ok::<_, OpError>(txn.execute(&format!("INSERT INTO ledger VALUES ({runs})"))?)
             });
             assert!(result.is_ok(), "{message}: {result:?}");
             assert_eq!(runs, 3);
-            assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [3]);
+            assert_eq!(database.read::<D>("SELECT entry AS value FROM ledger"), [3]);
             assert_usable(&mut driver);
         }
     }
@@ -291,23 +282,25 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
 
 fn after_fifty_retries_the_last_error_comes_back_as_it_is<D: Driver>() {
     for cluster in readable_clusters() {
-        let world = World::on(cluster);
-        create_force_retry(&world);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        create_force_retry(&database);
+        let mut driver = D::connect(&database.url).unwrap();
         let mut runs = 0;
         let failed = driver.transact(|txn| {
             runs += 1;
-            txn.execute("INSERT INTO ledger VALUES (1)")
-                .map_err(OpError::Database)?;
+            txn.execute("INSERT INTO ledger VALUES (1)")?;
             let sql = "SELECT fail_first(100, '40001', 'restart transaction: forced')";
-            txn.execute(sql).map_err(OpError::Database)
+            Ok::<_, OpError>(txn.execute(sql)?)
         });
         assert!(matches!(
             operation(failed.unwrap_err()),
             OpError::Database(_)
         ));
         assert_eq!(runs, 51, "one run and fifty retries");
-        assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [0; 0]);
+        assert_eq!(
+            database.read::<D>("SELECT entry AS value FROM ledger"),
+            [0; 0]
+        );
         assert_usable(&mut driver);
     }
 }
@@ -317,18 +310,17 @@ fn after_fifty_retries_the_last_error_comes_back_as_it_is<D: Driver>() {
 fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
     let inject = "SET inject_retry_errors_enabled = 'true'";
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
-        let world = World::on(cluster);
-        let mut driver = D::connect(&world.url).unwrap();
+        let database = TestDatabase::on(cluster);
+        let mut driver = D::connect(&database.url).unwrap();
         let mut runs = 0;
         driver
             .transact(|txn| {
                 runs += 1;
-                txn.execute(inject).map_err(OpError::Database)?;
-                txn.execute("INSERT INTO ledger VALUES (1)")
-                    .map_err(OpError::Database)
+                txn.execute(inject)?;
+                Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
             })
             .unwrap();
         assert_eq!(runs, 4, "three injected failures");
-        assert_eq!(world.read::<D>("SELECT entry AS value FROM ledger"), [1]);
+        assert_eq!(database.read::<D>("SELECT entry AS value FROM ledger"), [1]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{OpError, World, clusters, create_raise, for_each_driver};
+use crate::test_database::{OpError, TestDatabase, clusters, create_raise, for_each_driver};
 use crdb_conformance::Driver;
 use crdb_local_cluster::Kind;
 
@@ -23,17 +23,17 @@ fn a_transfer_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
         other => panic!("{other}"),
     };
     for cluster in clusters() {
-        let world = World::on(cluster);
-        world.relay.set_delay(DELAY);
-        let mut driver = D::connect(&world.relayed).unwrap();
+        let database = TestDatabase::on(cluster);
+        database.relay.set_delay(DELAY);
+        let mut driver = D::connect(&database.relayed).unwrap();
         let mut costs = Vec::new();
         for transfer in 0..6 {
-            let before = world.relay.round_trips();
+            let before = database.relay.round_trips();
             let (from, to) = if transfer % 2 == 0 { (1, 2) } else { (2, 1) };
             driver.transfer(from, to, 1).unwrap();
             // SeaORM's pool pings the connection after `run_transaction` has returned.
             std::thread::sleep(Duration::from_millis(100));
-            costs.push(world.relay.round_trips() - before);
+            costs.push(database.relay.round_trips() - before);
         }
         println!("{} on {:?}: {costs:?}", D::NAME, cluster.kind());
         assert_eq!(costs[1..], [steady; 5]);
@@ -48,30 +48,29 @@ fn a_retry_in_a_new_transaction_takes_few_round_trips<D: Driver>() {
         other => panic!("{other}"),
     };
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
-        let world = World::on(cluster);
-        create_raise(&world);
-        world.relay.set_delay(DELAY);
-        let mut driver = D::connect(&world.relayed).unwrap();
+        let database = TestDatabase::on(cluster);
+        create_raise(&database);
+        database.relay.set_delay(DELAY);
+        let mut driver = D::connect(&database.relayed).unwrap();
         driver.transfer(1, 2, 1).unwrap();
         std::thread::sleep(Duration::from_millis(100));
-        let before = world.relay.round_trips();
+        let before = database.relay.round_trips();
         let mut runs = 0;
         driver
             .transact(|txn| {
                 runs += 1;
                 if runs == 1 {
-                    txn.execute("SELECT raise('40001', 'could not serialize access')")
-                        .map_err(OpError::Database)?;
+                    txn.execute("SELECT raise('40001', 'could not serialize access')")?;
                 }
                 for account in [1, 2, 1] {
                     let sql = format!("UPDATE accounts SET balance = balance WHERE id = {account}");
-                    txn.execute(&sql).map_err(OpError::Database)?;
+                    txn.execute(&sql)?;
                 }
                 Ok::<_, OpError>(())
             })
             .unwrap();
         std::thread::sleep(Duration::from_millis(100));
-        let cost = world.relay.round_trips() - before;
+        let cost = database.relay.round_trips() - before;
         println!("{}: {cost}", D::NAME);
         assert_eq!(runs, 2);
         assert!(cost <= most, "{cost}");

@@ -8,46 +8,42 @@ use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
 /// A new database on a server: the accounts 1 and 2 hold 100 each, and `ledger` is empty.
-pub struct World<'a> {
+pub struct TestDatabase<'a> {
     pub cluster: &'a Cluster,
     pub relay: Relay,
     /// Connects to the server directly.
     pub url: DatabaseUrl,
     /// Connects to the server through the relay.
     pub relayed: DatabaseUrl,
-    pub database: String,
+    pub name: String,
 }
 
-impl<'a> World<'a> {
-    pub fn on(cluster: &'a Cluster) -> World<'a> {
+impl<'a> TestDatabase<'a> {
+    pub fn on(cluster: &'a Cluster) -> TestDatabase<'a> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let database = format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        cluster
-            .execute(&format!("CREATE DATABASE {database}"))
-            .unwrap();
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        cluster.execute(&format!("CREATE DATABASE {name}")).unwrap();
         if cluster.kind() == Kind::Postgres {
             cluster
-                .execute(&format!("ALTER DATABASE {database} OWNER TO demo"))
+                .execute(&format!("ALTER DATABASE {name} OWNER TO demo"))
                 .unwrap();
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let url = cluster
-            .url()
-            .replace("/defaultdb?", &format!("/{database}?"));
+        let url = cluster.url().replace("/defaultdb?", &format!("/{name}?"));
         let relayed = through(&relay, cluster, &url);
-        let world = World {
+        let database = TestDatabase {
             cluster,
             relay,
             url: url.parse().unwrap(),
             relayed: relayed.parse().unwrap(),
-            database,
+            name,
         };
-        world.execute(
+        database.execute(
             "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL); \
              CREATE TABLE ledger (entry INT8 PRIMARY KEY); \
              INSERT INTO accounts VALUES (1, 100), (2, 100)",
         );
-        world
+        database
     }
 
     pub fn execute(&self, sql: &str) -> String {
@@ -57,7 +53,7 @@ impl<'a> World<'a> {
             ""
         };
         self.cluster
-            .execute_in(&self.database, &format!("{owner}{sql}"))
+            .execute_in(&self.name, &format!("{owner}{sql}"))
             .unwrap()
     }
 
@@ -77,7 +73,7 @@ pub fn through(relay: &Relay, cluster: &Cluster, url: &str) -> String {
 pub fn read<D: Driver>(driver: &mut D, sql: &str) -> Vec<i64> {
     let mut values = Vec::new();
     let op = |txn: &mut dyn crdb_conformance::Sql| {
-        values = txn.read(sql).map_err(OpError::Database)?;
+        values = txn.read(sql)?;
         Ok::<_, OpError>(())
     };
     driver.transact(op).unwrap();
@@ -94,8 +90,8 @@ pub fn assert_usable<D: Driver>(driver: &mut D) {
 }
 
 /// Creates the function `raise(sqlstate, message)`, which fails with that error.
-pub fn create_raise(world: &World) {
-    world.execute(
+pub fn create_raise(database: &TestDatabase) {
+    database.execute(
         "CREATE FUNCTION raise(sqlstate TEXT, message TEXT) RETURNS INT8 AS $$ BEGIN
              RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
          END $$ LANGUAGE plpgsql",
@@ -106,7 +102,7 @@ pub fn create_raise(world: &World) {
 #[derive(Debug, thiserror::Error)]
 pub enum OpError {
     #[error("the statement failed")]
-    Database(#[source] AnyError),
+    Database(#[from] AnyError),
     #[error("the caller's own error")]
     Own,
 }
