@@ -59,19 +59,20 @@ pub fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    // Transfers that touch the same account wait here for one another instead of failing. All
-    // lock in the order of the ids, so that no two wait for each other.
-    let rows: Vec<Account> = accounts::table
+    // FOR UPDATE locks both accounts: another transfer that touches one of them waits here instead of
+    // failing. The order of the ids prevents deadlocks.
+    let rows = accounts::table
         .filter(accounts::id.eq_any([from, to]))
         .order(accounts::id)
+        .select(Account::as_select())
         .for_update()
         .load(txn)?;
-    let find = |account| {
-        let found = rows.iter().find(|row| row.id == account);
-        found.ok_or(TransferError::NoSuchAccount { account })
+    let balance_of = |account| match rows.iter().find(|row| row.id == account) {
+        Some(row) => Ok(row.balance),
+        None => Err(TransferError::NoSuchAccount { account }),
     };
-    let balance = find(from)?.balance;
-    find(to)?;
+    let balance = balance_of(from)?;
+    balance_of(to)?;
     if balance < amount {
         return Err(TransferError::InsufficientFunds {
             account: from,

@@ -14,8 +14,6 @@ fn main() -> anyhow::Result<()> {
 
     create_accounts(&mut client)?;
     print_balances(&mut client)?;
-
-    client.close()?;
     Ok(())
 }
 

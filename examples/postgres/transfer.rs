@@ -18,8 +18,6 @@ fn main() -> anyhow::Result<()> {
     create_accounts(&mut client)?;
     run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?;
     print_balances(&mut client)?;
-
-    client.close()?;
     Ok(())
 }
 
@@ -45,8 +43,8 @@ pub fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    // Transfers that touch the same account wait here for one another instead of failing. All
-    // lock in the order of the ids, so that no two wait for each other.
+    // FOR UPDATE locks both accounts: another transfer that touches one of them waits here instead of
+    // failing. The order of the ids prevents deadlocks.
     let rows = txn.query_typed(
         "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE",
         &[(&from, Type::INT8), (&to, Type::INT8)],
@@ -56,9 +54,9 @@ pub fn transfer_funds(
         let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
         balances.insert(id, balance);
     }
-    let balance_of = |account| {
-        let balance = balances.get(&account).copied();
-        balance.ok_or(TransferError::NoSuchAccount { account })
+    let balance_of = |account| match balances.get(&account) {
+        Some(balance) => Ok(*balance),
+        None => Err(TransferError::NoSuchAccount { account }),
     };
     let balance = balance_of(from)?;
     balance_of(to)?;

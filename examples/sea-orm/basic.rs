@@ -32,8 +32,6 @@ async fn main() -> anyhow::Result<()> {
 
     create_accounts(&db).await?;
     print_balances(&db).await?;
-
-    db.close().await?;
     Ok(())
 }
 

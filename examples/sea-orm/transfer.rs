@@ -8,9 +8,8 @@ use crdb_connection::DatabaseUrl;
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
-use sea_orm::{
-    ActiveValue::Set, DatabaseConnection, DatabaseTransaction, QueryOrder, QuerySelect, Schema,
-};
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, Schema};
+use sea_orm::{DatabaseConnection, DatabaseTransaction};
 
 mod account {
     use sea_orm::entity::prelude::*;
@@ -35,8 +34,6 @@ async fn main() -> anyhow::Result<()> {
     create_accounts(&db).await?;
     run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;
     print_balances(&db).await?;
-
-    db.close().await?;
     Ok(())
 }
 
@@ -69,20 +66,20 @@ pub async fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    // Transfers that touch the same account wait here for one another instead of failing. All
-    // lock in the order of the ids, so that no two wait for each other.
+    // FOR UPDATE locks both accounts: another transfer that touches one of them waits here instead of
+    // failing. The order of the ids prevents deadlocks.
     let rows = account::Entity::find()
         .filter(account::Column::Id.is_in([from, to]))
         .order_by_asc(account::Column::Id)
         .lock_exclusive()
         .all(txn)
         .await?;
-    let find = |account| {
-        let found = rows.iter().find(|row| row.id == account);
-        found.ok_or(TransferError::NoSuchAccount { account })
+    let balance_of = |account| match rows.iter().find(|row| row.id == account) {
+        Some(row) => Ok(row.balance),
+        None => Err(TransferError::NoSuchAccount { account }),
     };
-    let balance = find(from)?.balance;
-    find(to)?;
+    let balance = balance_of(from)?;
+    balance_of(to)?;
     if balance < amount {
         return Err(TransferError::InsufficientFunds {
             account: from,

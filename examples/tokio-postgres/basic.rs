@@ -21,17 +21,11 @@ async fn main() -> anyhow::Result<()> {
 /// Creates two accounts, or resets their balances if they exist: the sample can run again.
 async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
     let client = pool.get().await?;
-    client
-        .batch_execute(
-            "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
-        )
-        .await?;
-    client
-        .batch_execute(
-            "INSERT INTO accounts (id, balance) VALUES (1, 1000), (2, 250)
-         ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
-        )
-        .await?;
+    let create = "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)";
+    client.batch_execute(create).await?;
+    let insert = "INSERT INTO accounts (id, balance) VALUES (1, 1000), (2, 250)
+        ON CONFLICT (id) DO UPDATE SET balance = excluded.balance";
+    client.batch_execute(insert).await?;
     Ok(())
 }
 

@@ -26,17 +26,11 @@ async fn main() -> anyhow::Result<()> {
 /// Creates two accounts, or resets their balances if they exist: the sample can run again.
 async fn create_accounts(pool: &Pool) -> anyhow::Result<()> {
     let client = pool.get().await?;
-    client
-        .batch_execute(
-            "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
-        )
-        .await?;
-    client
-        .batch_execute(
-            "INSERT INTO accounts (id, balance) VALUES (3, 1000), (4, 250)
-         ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
-        )
-        .await?;
+    let create = "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)";
+    client.batch_execute(create).await?;
+    let insert = "INSERT INTO accounts (id, balance) VALUES (3, 1000), (4, 250)
+        ON CONFLICT (id) DO UPDATE SET balance = excluded.balance";
+    client.batch_execute(insert).await?;
     Ok(())
 }
 
@@ -50,8 +44,8 @@ pub async fn transfer_funds(
     if amount <= 0 {
         return Err(TransferError::InvalidAmount { amount });
     }
-    // Transfers that touch the same account wait here for one another instead of failing. All
-    // lock in the order of the ids, so that no two wait for each other.
+    // FOR UPDATE locks both accounts: another transfer that touches one of them waits here instead of
+    // failing. The order of the ids prevents deadlocks.
     let rows = txn
         .query_typed(
             "SELECT id, balance FROM accounts WHERE id IN ($1, $2) ORDER BY id FOR UPDATE",
@@ -63,9 +57,9 @@ pub async fn transfer_funds(
         let (id, balance): (i64, i64) = (row.try_get("id")?, row.try_get("balance")?);
         balances.insert(id, balance);
     }
-    let balance_of = |account| {
-        let balance = balances.get(&account).copied();
-        balance.ok_or(TransferError::NoSuchAccount { account })
+    let balance_of = |account| match balances.get(&account) {
+        Some(balance) => Ok(*balance),
+        None => Err(TransferError::NoSuchAccount { account }),
     };
     let balance = balance_of(from)?;
     balance_of(to)?;

@@ -57,7 +57,7 @@ const ADVICE: [(&[&str], &str); 15] = [
      "Set the password again with ALTER USER; on CockroachDB 22.1 and early 22.2, first run SET CLUSTER \
       SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610."),
     (&["does not exist"],
-     "Check the name of the database, or create it: CREATE DATABASE."),
+     "Check the names of the database and the user. To create the database: CREATE DATABASE."),
     (&["name mismatch", "address mismatch", "does not match host name"],
      "Connect by a name that the server's certificate contains."),
     (&["no start line", "no certificate or crl found", "key values mismatch", "pkcs", "private key"],

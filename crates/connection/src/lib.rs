@@ -1,7 +1,7 @@
 //! One checked connection string for four drivers.
 //!
-//! `DatabaseUrl::from_env()?` reads the connection string that CockroachDB's console shows. A
-//! [`DatabaseUrl`] renders it for `postgres`, `tokio-postgres`, Diesel and SeaORM: user, password,
+//! A [`DatabaseUrl`] takes the connection string that CockroachDB's console shows, from the variable
+//! `DATABASE_URL` or from `.env`, and renders it for `postgres`, `tokio-postgres`, Diesel and SeaORM: user, password,
 //! hosts and database stay as they are written, and TLS is translated.
 //!
 //! # Layout

@@ -1,6 +1,6 @@
 //! The part of a connection string before the `?`: user, password, hosts and database.
 
-use std::net::Ipv6Addr;
+use std::net::SocketAddrV6;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -22,10 +22,10 @@ pub(crate) fn read<'a>(
     url: &'a str,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Location, &'a str), ConnectError> {
-    let rest = check_characters(url.trim())?;
+    let rest = strip_scheme(url.trim())?;
     let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = location.split_once('/').unwrap_or((location, ""));
-    // After an "@" in the path or the query, a "/" or "?" in the password ended the authority.
+    // An "@" after the host: the password contains a "/" or "?" that is not encoded.
     ensure(!path.contains('@') && !query.contains('@'), ENCODE)?;
     ensure(authority.matches('@').count() < 2, ENCODE)?;
 
@@ -48,29 +48,26 @@ pub(crate) fn read<'a>(
     if database.is_empty() {
         database = "defaultdb".to_owned();
     }
-    let hosts = match variable("PGHOST") {
-        Some(value) if hosts.is_empty() => value,
-        _ => hosts.to_owned(),
-    };
+    let host = variable("PGHOST").filter(|_| hosts.is_empty());
+    let hosts = host.unwrap_or(hosts.to_owned());
     let port = variable("PGPORT").unwrap_or("26257".to_owned());
     let hosts = hosts.split(',').map(|host| check_host(host, &port));
     let hosts = hosts.collect::<Result<_, _>>()?;
-    Ok((
-        Location {
-            credentials,
-            hosts,
-            database,
-        },
-        query,
-    ))
+    let location = Location {
+        credentials,
+        hosts,
+        database,
+    };
+    Ok((location, query))
 }
 
 const ENCODE: &str = "the connection string is not percent-encoded\n\
                       In a user name and a password, write @ as %40, : as %3A, / as %2F, ? as %3F, \
                       # as %23, % as %25 and a space as %20.";
 
-/// Returns what follows `postgresql://`, if every character may stand in a URL.
-fn check_characters(url: &str) -> Result<&str, ConnectError> {
+/// Returns what follows `postgresql://`. Refuses quotes, placeholders, and characters that a URL must
+/// encode.
+fn strip_scheme(url: &str) -> Result<&str, ConnectError> {
     ensure(
         !url.starts_with(['\'', '"']),
         "DATABASE_URL begins with a quote\n\
@@ -87,14 +84,11 @@ fn check_characters(url: &str) -> Result<&str, ConnectError> {
         "a placeholder such as <password> is left\n\
          Put your own value in its place, without the angle brackets.",
     )?;
-    let may_stand = |c: char| !c.is_ascii_control() && !" \"#<>\\^`{|}".contains(c);
-    ensure(rest.chars().all(may_stand), ENCODE)?;
-    // libpq shows a value with %00 in its error message.
-    let is_byte = |after: &str| {
-        after
-            .get(..2)
-            .is_some_and(|hex| hex != "00" && u8::from_str_radix(hex, 16).is_ok())
-    };
+    let is_allowed = |c: char| !c.is_ascii_control() && !" \"#<>\\^`{|}".contains(c);
+    ensure(rest.chars().all(is_allowed), ENCODE)?;
+    // libpq shows a value with %00, or with a % without two digits, in its error message.
+    let is_byte = |hex: &[u8]| hex.iter().all(u8::is_ascii_hexdigit) && hex != b"00";
+    let is_byte = |after: &str| after.as_bytes().get(..2).is_some_and(is_byte);
     ensure(rest.split('%').skip(1).all(is_byte), ENCODE)?;
     Ok(rest)
 }
@@ -105,15 +99,11 @@ fn check_host(text: &str, default_port: &str) -> Result<String, ConnectError> {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (text, default_port),
     };
-    let address = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let is_address = address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
-    let is_name = host
-        .chars()
-        .all(|c| c.is_alphanumeric() || "-._".contains(c));
+    let is_address = format!("{host}:1").parse::<SocketAddrV6>().is_ok();
+    let is_in_name = |c: char| c.is_alphanumeric() || "-._".contains(c);
+    let is_name = !host.is_empty() && host.chars().all(is_in_name);
     ensure(
-        is_address || is_name && !host.is_empty(),
+        is_address || is_name,
         "a host is missing, or is neither a name nor an address\n\
          Write postgresql://USER:PASSWORD@HOST:26257/DATABASE, and an IPv6 address as [::1]. Unix \
          sockets are not supported.",

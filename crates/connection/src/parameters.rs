@@ -8,15 +8,15 @@ use percent_encoding::percent_decode_str;
 
 use crate::explain::{ConnectError, ensure, refuse};
 
-/// Each parameter that all drivers support, with its variable.
-pub(crate) const PARAMETERS: [(&str, &str); 7] = [
-    ("application_name", "PGAPPNAME"),
-    ("connect_timeout", "PGCONNECT_TIMEOUT"),
-    ("options", "PGOPTIONS"),
-    ("sslcert", "PGSSLCERT"),
-    ("sslkey", "PGSSLKEY"),
-    ("sslmode", "PGSSLMODE"),
-    ("sslrootcert", "PGSSLROOTCERT"),
+/// Each parameter that all drivers support, with its variable and its default.
+pub(crate) const PARAMETERS: [(&str, &str, &str); 7] = [
+    ("application_name", "PGAPPNAME", ""),
+    ("connect_timeout", "PGCONNECT_TIMEOUT", "10"),
+    ("options", "PGOPTIONS", ""),
+    ("sslcert", "PGSSLCERT", ""),
+    ("sslkey", "PGSSLKEY", ""),
+    ("sslmode", "PGSSLMODE", "verify-full"),
+    ("sslrootcert", "PGSSLROOTCERT", ""),
 ];
 
 /// The values by name, decoded. No value is empty.
@@ -28,21 +28,16 @@ pub(crate) fn read(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Parameters, ConnectError> {
     let mut parameters = parse(query)?;
-    for (name, from) in PARAMETERS {
-        if let (None, Some(value)) = (parameters.get(name), variable(from)) {
-            parameters.insert(name, value);
-        }
+    for (name, from, default) in PARAMETERS {
+        let value = variable(from).unwrap_or(default.to_owned());
+        parameters.entry(name).or_insert(value);
     }
+    parameters.retain(|_, value| !value.is_empty());
     let program = env::current_exe().unwrap_or_default();
-    let program = program
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    parameters.entry("application_name").or_insert(program);
-    let timeout = parameters
-        .entry("connect_timeout")
-        .or_insert("10".to_owned());
+    let program = program.file_stem().unwrap_or_default().to_string_lossy();
+    let name = parameters.entry("application_name");
+    name.or_insert(program.into_owned());
+    let timeout = &parameters["connect_timeout"];
     ensure(
         timeout.parse::<u16>().is_ok_and(|seconds| seconds > 0),
         "connect_timeout is not a whole number of seconds from 1 to 65535",
@@ -58,9 +53,9 @@ fn parse(query: &str) -> Result<Parameters, ConnectError> {
             return refuse("a parameter has no \"=\"\nWrite ?name=value&name=value.");
         };
         let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
-        let known = PARAMETERS.into_iter().find(|(known, _)| *known == name);
-        let Some((known, _)) = known else {
-            let all = PARAMETERS.map(|(name, _)| name).join(", ");
+        let known = PARAMETERS.into_iter().find(|(known, ..)| *known == name);
+        let Some((known, ..)) = known else {
+            let all = PARAMETERS.map(|(name, ..)| name).join(", ");
             return refuse(&format!(
                 "the parameter {name} is not supported\nRemove it. Supported are {all}."
             ));
@@ -77,19 +72,17 @@ fn parse(query: &str) -> Result<Parameters, ConnectError> {
 
 /// Replaces `sslmode` by `disable` or `verify-full`, and each file by its absolute path.
 fn resolve_tls(parameters: &mut Parameters) -> Result<(), ConnectError> {
-    let sslmode = parameters
-        .entry("sslmode")
-        .or_insert("verify-full".to_owned());
+    let sslmode = parameters["sslmode"].as_str();
     if sslmode == "disable" {
         parameters.retain(|name, _| *name == "sslmode" || !name.starts_with("ssl"));
         return Ok(());
     }
     ensure(
-        ["require", "verify-ca", "verify-full"].contains(&sslmode.as_str()),
+        ["require", "verify-ca", "verify-full"].contains(&sslmode),
         "sslmode is not disable, require, verify-ca or verify-full\n\
          Write sslmode=verify-full. No other mode protects the connection.",
     )?;
-    "verify-full".clone_into(sslmode);
+    parameters.insert("sslmode", "verify-full".to_owned());
     ensure(
         parameters.contains_key("sslcert") == parameters.contains_key("sslkey"),
         "sslcert and sslkey go together\nName both files.",
@@ -105,24 +98,22 @@ fn resolve_tls(parameters: &mut Parameters) -> Result<(), ConnectError> {
     Ok(())
 }
 
-/// Returns the absolute path. A value that may be the text of a file is not shown.
+/// Returns the absolute path of a file.
 fn find_file(name: &str, value: &str) -> Result<String, ConnectError> {
-    let below_home = value
-        .strip_prefix("~/")
-        .or_else(|| value.strip_prefix("$HOME/"));
-    let path = below_home
-        .and_then(in_home)
-        .or_else(|| absolute(value).ok())
-        .unwrap_or_default();
-    let path_is_file = path.is_file();
-    let is_text = value.contains("-----BEGIN") || value.contains('\n') || value.len() > 150;
-    ensure(
-        path_is_file || !is_text,
-        &format!("{name} is the text of a file\nStore it in a file, and name the file."),
-    )?;
+    let below_home = value.strip_prefix("~/").or(value.strip_prefix("$HOME/"));
+    let path = below_home.and_then(in_home).or(absolute(value).ok());
+    let path = path.unwrap_or_default();
     let shown = path.display().to_string();
-    ensure(path_is_file, &format!("{name}: there is no file {shown}"))?;
-    Ok(shown)
+    if path.is_file() {
+        return Ok(shown);
+    }
+    // A long value may be a key without its first line, so it is not shown.
+    if value.contains("-----BEGIN") || value.contains('\n') || value.len() > 150 {
+        return refuse(&format!(
+            "{name} is the text of a file\nStore it in a file, and name the file."
+        ));
+    }
+    refuse(&format!("{name}: there is no file {shown}"))
 }
 
 fn in_home(path: &str) -> Option<PathBuf> {

@@ -198,6 +198,7 @@ fn a_mistake_is_refused_with_what_to_do() {
         ("postgresql://u:p ss@h/", &[], encode),
         ("postgresql://u:p%ss@h/", &[], encode),
         ("postgresql://u:p%4", &[], encode),
+        ("postgresql://u:p%+5@h/", &[], encode),
         ("postgresql://u:p%00@h/", &[], encode),
         ("postgresql://u:p\"ss@h/", &[], encode),
         ("postgresql://u:p@h\nx/", &[], encode),
@@ -331,7 +332,7 @@ fn the_env_example_and_the_documentation_have_every_variable() {
         for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"] {
             assert!(text.contains(name), "{name} in {file}");
         }
-        for (_, name) in PARAMETERS {
+        for (_, name, _) in PARAMETERS {
             assert!(text.contains(name), "{name} in {file}");
         }
     }
@@ -340,7 +341,7 @@ fn the_env_example_and_the_documentation_have_every_variable() {
 proptest! {
     #[test]
     fn no_error_shows_a_piece_of_the_password(
-        password in "[A-Z]{6}[@:/?#&=%<> \"'\\[\\]{}]{1,3}[A-Z]{6}",
+        password in "[A-Z]{6}[@:/?#&=%<>+0-9 \"'\\[\\]{}]{1,3}[A-Z]{6}",
         host in "(db.example|\\[::1\\]|a,b|)(:[0-9]{1,6}|:x|)",
         rest in "(/db|/|)(\\?sslmode=(prefer|disable)|\\?sslkey=/no/file|\\?unknown=1|)",
     ) {

@@ -6,8 +6,8 @@
 //! - `op` may run more than once: avoid side effects outside the database.
 //! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `transaction()` is a savepoint.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - `op` returns the driver's error, or an error with it as a `source()`: a retry error is found
-//!   there. For anyhow: a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 //!
 //! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
@@ -21,7 +21,15 @@ use diesel::result::DatabaseErrorKind as Kind;
 use diesel::result::Error::{AlreadyInTransaction, DatabaseError};
 use diesel::{PgConnection, QueryResult};
 
-const MAX_RETRIES: u32 = 50;
+use TransactionError::{AmbiguousCommit, Database, Operation};
+
+const MAX_RETRIES: usize = 50;
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
+const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
 /// Afterwards no transaction is open on the connection, or the connection is closed.
@@ -36,29 +44,27 @@ pub fn run_transaction<T, E: Error + 'static>(
     let mut txn = Txn::begin(conn)?;
     let mut retries = 0;
     loop {
-        let error = match op(txn.conn) {
+        let (restart, error) = match op(txn.conn) {
             Ok(value) => match txn.commit() {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => TransactionError::Database(error),
-                Err(error) => return Err(TransactionError::AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
+                Err(error) => return Err(AmbiguousCommit(error)),
             },
-            Err(error) => TransactionError::Operation(error),
+            Err(error) => (restart_sql(&error), Operation(error)),
         };
-        match statements_to_retry(&error) {
-            Some(statements) if retries < MAX_RETRIES => {
-                txn = txn.restart(statements)?;
-                sleep(pause(retries));
-                retries += 1;
-            }
+        match restart {
+            Some(sql) if retries < MAX_RETRIES => txn.restart(sql)?,
             _ => return Err(error),
         }
+        sleep(pause(retries));
+        retries += 1;
     }
 }
 
-/// Returns a random pause: up to 10 ms before the first retry, then 20, 40, 80, 160 and 200 ms.
-fn pause(retries: u32) -> Duration {
-    let longest = 200.min(10 << retries.min(5));
-    Duration::from_micros(fastrand::u64(..=1000 * longest))
+/// Returns a random pause: transactions that failed together shall not meet again.
+fn pause(retries: usize) -> Duration {
+    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
+    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -67,7 +73,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// The transaction did not begin, or the server rejected the commit: it was rolled back.
+    /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
     Database(#[from] diesel::result::Error),
     /// The transaction may or may not have been committed: check before you run it again.
@@ -75,24 +81,12 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] diesel::result::Error),
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
-const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
-
-/// Returns the statements before the next run, if the error asks for a retry.
-fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Option<&'static str> {
-    let (sqlstate, message) = match error {
-        TransactionError::Operation(error) => server_error(error)?,
-        TransactionError::Database(error) => server_error(error)?,
-        _ => return None,
-    };
+/// Returns the statements that make the next run possible, if the error asks for a retry.
+fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let (sqlstate, message) = server_error(error)?;
     match sqlstate.as_str() {
-        // CockroachDB retries in the same transaction.
-        "40001" if message.starts_with("restart transaction") => {
-            Some("ROLLBACK TO SAVEPOINT cockroach_restart")
-        }
-        // PostgreSQL would keep the stale snapshot.
+        "40001" if message.starts_with("restart transaction") => Some(RESTART),
+        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
         "40001" | "40P01" => Some(REBEGIN),
         _ => None,
     }
@@ -100,10 +94,10 @@ fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Optio
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &diesel::result::Error) -> bool {
-    server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
-        "40003" => false,
-        "25P02" | "25P03" => true,
-        other => ["22", "23", "40", "44", "P0"].contains(&&other[..2]),
+    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
+    // 40003: the server does not know whether the transaction was committed.
+    server_error(error).is_some_and(|(sqlstate, _)| {
+        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
     })
 }
 
@@ -135,7 +129,7 @@ const MESSAGES: [(&str, &str); 5] = [
     ("terminating connection due to idle-in-transaction", "25P03"),
 ];
 
-/// The transaction. It is rolled back when it is dropped while it is open.
+/// The transaction. If it is dropped while it is open, it is rolled back.
 struct Txn<'a> {
     conn: &'a mut PgConnection,
     open: bool,
@@ -156,13 +150,17 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    fn restart(self, statements: &str) -> QueryResult<Self> {
-        if self.conn.batch_execute(statements).is_err() {
-            // A commit that failed may have ended the transaction, and then this ROLLBACK fails.
-            let _ = self.conn.batch_execute("ROLLBACK");
-            AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN)?;
+    fn restart(&mut self, sql: &str) -> QueryResult<()> {
+        // Diesel must count a new transaction after a commit that has ended the first one.
+        match AnsiTransactionManager::begin_transaction_sql(self.conn, sql) {
+            Err(AlreadyInTransaction) => self.conn.batch_execute(sql),
+            restarted => restarted,
         }
-        Ok(self)
+        .or_else(|_| {
+            // The commit has ended the transaction: on CockroachDB, this ROLLBACK fails.
+            let _ = self.conn.batch_execute("ROLLBACK");
+            AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN)
+        })
     }
 }
 

@@ -83,3 +83,30 @@ fn run_transaction_within_run_transaction_is_an_error_and_the_outer_one_goes_on(
         assert_eq!(entries(&mut conn), 2);
     }
 }
+
+/// A commit that fails ends the transaction, and the retry begins a new one.
+#[test]
+fn a_transaction_within_op_is_a_savepoint_also_after_a_commit_that_failed() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
+    for message in ["could not serialize access", "restart transaction: forced"] {
+        conn.batch_execute(&format!(
+            "DROP TABLE IF EXISTS nested; DROP SEQUENCE IF EXISTS commits; CREATE SEQUENCE commits;
+             CREATE TABLE nested (entry INT8 PRIMARY KEY);
+             CREATE OR REPLACE FUNCTION fail_once() RETURNS TRIGGER AS $$ BEGIN
+                 IF nextval('commits') = 1 THEN
+                     RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = '{message}';
+                 END IF;
+                 RETURN NEW;
+             END $$ LANGUAGE plpgsql;
+             CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON nested
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_once()"
+        ))
+        .unwrap();
+        run_transaction(&mut conn, |txn| {
+            txn.transaction(|txn| txn.batch_execute("INSERT INTO nested VALUES (1)"))
+        })
+        .unwrap();
+        assert_eq!(entries(&mut conn), 1, "{message}");
+    }
+}

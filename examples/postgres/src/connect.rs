@@ -1,6 +1,6 @@
 //! Connects the `postgres` crate.
 
-use std::io::{Error, ErrorKind};
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 
@@ -19,10 +19,11 @@ pub fn connect(url: &DatabaseUrl) -> Result<Client, ConnectError> {
     // and does not answer, so the thread is abandoned after the limit.
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
+        // After the limit the send fails, and the connection is dropped.
         let _ = sender.send(Client::connect(&config, MakeTlsConnector::new(tls)));
     });
     match receiver.recv_timeout(url.connect_timeout()) {
         Ok(connected) => connected.map_err(|error| url.explain(error)),
-        Err(_) => Err(url.explain(Error::from(ErrorKind::TimedOut))),
+        Err(_) => Err(url.explain(io::Error::from(io::ErrorKind::TimedOut))),
     }
 }

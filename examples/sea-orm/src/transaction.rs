@@ -4,12 +4,11 @@
 //!
 //! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
+//!   return its error, because after a failed one sqlx has ended the whole transaction.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - `op` returns the driver's error, or an error with it as a `source()`: a retry error is found
-//!   there. For anyhow: a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
-//! - `op` awaits a nested `begin` to the end and returns its error: after a failed one, sqlx has ended
-//!   the whole transaction.
+//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 //! - `op` is `async move` and owns what it captures (no references), so that the future can be
 //!   spawned.
 //!
@@ -24,7 +23,18 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbErr, RuntimeErr, TransactionTrait};
 use tokio::time::sleep;
 
-const MAX_RETRIES: u32 = 50;
+use TransactionError::{AmbiguousCommit, Database, Operation};
+
+const MAX_RETRIES: usize = 50;
+
+/// sqlx has sent BEGIN.
+const AFTER_BEGIN: &str =
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot. sqlx then
+/// sends a ROLLBACK: the last BEGIN opens a transaction for it.
+const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
 /// Afterwards no transaction is open on the connection, or the connection is closed.
@@ -39,29 +49,27 @@ pub async fn run_transaction<T, E: Error + 'static>(
     let mut txn = Txn::begin(db).await?;
     let mut retries = 0;
     loop {
-        let error = match op(&txn.txn).await {
+        let (restart, error) = match op(&txn.open).await {
             Ok(value) => match txn.commit().await {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => TransactionError::Database(error),
-                Err(error) => return Err(TransactionError::AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
+                Err(error) => return Err(AmbiguousCommit(error)),
             },
-            Err(error) => TransactionError::Operation(error),
+            Err(error) => (restart_sql(&error), Operation(error)),
         };
-        match statements_to_retry(&error) {
-            Some(statements) if retries < MAX_RETRIES => {
-                txn = txn.restart(statements).await?;
-                sleep(pause(retries)).await;
-                retries += 1;
-            }
+        match restart {
+            Some(sql) if retries < MAX_RETRIES => txn = txn.restart(sql).await?,
             _ => return Err(error),
         }
+        sleep(pause(retries)).await;
+        retries += 1;
     }
 }
 
-/// Returns a random pause: up to 10 ms before the first retry, then 20, 40, 80, 160 and 200 ms.
-fn pause(retries: u32) -> Duration {
-    let longest = 200.min(10 << retries.min(5));
-    Duration::from_micros(fastrand::u64(..=1000 * longest))
+/// Returns a random pause: transactions that failed together shall not meet again.
+fn pause(retries: usize) -> Duration {
+    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
+    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -70,7 +78,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// The transaction did not begin, or the server rejected the commit: it was rolled back.
+    /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
     Database(#[from] DbErr),
     /// The transaction may or may not have been committed: check before you run it again.
@@ -78,27 +86,12 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] DbErr),
 }
 
-/// sqlx has sent BEGIN.
-const AFTER_BEGIN: &str =
-    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot. sqlx then
-/// sends a ROLLBACK: the last BEGIN opens a transaction for it.
-const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
-
-/// Returns the statements before the next run, if the error asks for a retry.
-fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Option<&'static str> {
-    let (sqlstate, message) = match error {
-        TransactionError::Operation(error) => server_error(error)?,
-        TransactionError::Database(error) => server_error(error)?,
-        _ => return None,
-    };
+/// Returns the statements that make the next run possible, if the error asks for a retry.
+fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let (sqlstate, message) = server_error(error)?;
     match sqlstate.as_str() {
-        // CockroachDB retries in the same transaction.
-        "40001" if message.starts_with("restart transaction") => {
-            Some("ROLLBACK TO SAVEPOINT cockroach_restart")
-        }
-        // PostgreSQL would keep the stale snapshot.
+        "40001" if message.starts_with("restart transaction") => Some(RESTART),
+        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
         "40001" | "40P01" => Some(REBEGIN),
         _ => None,
     }
@@ -106,10 +99,10 @@ fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Optio
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &DbErr) -> bool {
-    server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
-        "40003" => false,
-        "25P02" | "25P03" => true,
-        other => ["22", "23", "40", "44", "P0"].contains(&&other[..2]),
+    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
+    // 40003: the server does not know whether the transaction was committed.
+    server_error(error).is_some_and(|(sqlstate, _)| {
+        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
     })
 }
 
@@ -131,22 +124,16 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
         // `#[error(transparent)]` hides a `NestedError`, but not its text.
         let text = error.to_string();
         let (_, message) = text.split_once("error returned from database: ")?;
-        let retry_messages = [
-            "restart transaction",
-            "could not serialize",
-            "deadlock detected",
-        ];
-        let is_retry = retry_messages
-            .iter()
-            .any(|begin| message.starts_with(begin));
-        is_retry.then(|| ("40001".to_owned(), message.to_owned()))
+        let begins = |text| message.starts_with(text);
+        let is_retry = begins("restart transaction") || begins("could not serialize access");
+        (is_retry || begins("deadlock detected")).then(|| ("40001".to_owned(), message.to_owned()))
     })
 }
 
 /// The transaction, on one connection of the pool. sqlx rolls back when it is dropped.
 struct Txn {
     db: DatabaseConnection,
-    txn: DatabaseTransaction,
+    open: DatabaseTransaction,
 }
 
 impl Txn {
@@ -155,24 +142,24 @@ impl Txn {
     async fn begin(db: &DatabaseConnection) -> Result<Self, DbErr> {
         let db = db.clone();
         let task = tokio::spawn(async move {
-            let txn = db.begin().await?;
-            txn.execute_unprepared(AFTER_BEGIN).await?;
-            Ok(Txn { db, txn })
+            let open = db.begin().await?;
+            open.execute_unprepared(AFTER_BEGIN).await?;
+            Ok(Txn { db, open })
         });
         let stopped = |error| Err(DbErr::Custom(format!("BEGIN was interrupted: {error}")));
         task.await.unwrap_or_else(stopped)
     }
 
     async fn commit(&mut self) -> Result<(), DbErr> {
-        self.txn.execute_unprepared(COMMIT).await.map(drop)
+        self.open.execute_unprepared(COMMIT).await.map(drop)
     }
 
-    async fn restart(self, statements: &str) -> Result<Self, DbErr> {
-        match self.txn.execute_unprepared(statements).await {
+    async fn restart(self, sql: &str) -> Result<Self, DbErr> {
+        match self.open.execute_unprepared(sql).await {
             Ok(_) => Ok(self),
             Err(lost) if server_error(&lost).is_none() => Err(lost),
-            // Begin through the pool: after a nested `begin` that failed, sqlx's count of
-            // transactions on this connection is wrong.
+            // Begin through the pool: after a nested `begin` that failed, sqlx miscounts the
+            // transactions of this connection. Drop it first: the pool may have no other.
             Err(_) => {
                 let db = self.db.clone();
                 drop(self);

@@ -27,11 +27,10 @@ pub async fn connect(url: &DatabaseUrl) -> Result<Pool, ConnectError> {
         .max_size(4)
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(url.connect_timeout()))
-        // A call that waits longer gets an error, also if it holds a client and needs another.
+        // Without a limit, a task that holds a client and waits for another can wait for ever.
         .wait_timeout(Some(Duration::from_secs(30)))
-        // With jitter, connections that were opened together are not all replaced together.
         .pre_recycle(Hook::sync_fn(|_, metrics| {
-            if metrics.age() < Duration::from_secs(fastrand::u64(270..330)) {
+            if metrics.age() < Duration::from_secs(300) {
                 Ok(())
             } else {
                 Err(HookError::message("the connection is old"))

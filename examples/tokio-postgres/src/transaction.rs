@@ -7,8 +7,8 @@
 //! - `op` may run more than once: avoid side effects outside the database.
 //! - `op` sends no BEGIN, COMMIT or ROLLBACK. Savepoints are fine.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - `op` returns the driver's error, or an error with it as a `source()`: a retry error is found
-//!   there. For anyhow: a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 //! - `op` can send statements together with `tokio::try_join!(biased; …)`: it returns the first
 //!   error, which may ask for a retry.
 //! - `op` is `async move` and owns what it captures (no references), so that the future can be
@@ -25,7 +25,15 @@ use tokio::time::sleep;
 use tokio_postgres::Client;
 use tokio_postgres::error::DbError;
 
-const MAX_RETRIES: u32 = 50;
+use TransactionError::{AmbiguousCommit, Database, Operation};
+
+const MAX_RETRIES: usize = 50;
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
+const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
 /// Afterwards no transaction is open on the connection, or the connection is closed.
@@ -40,32 +48,30 @@ pub async fn run_transaction<T, E: Error + 'static>(
     let mut txn = Txn::begin(pool.get().await?).await?;
     let mut retries = 0;
     loop {
-        let error = match op(txn.client()).await {
+        let (restart, error) = match op(txn.client()).await {
             Ok(value) => match txn.commit().await {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => TransactionError::Database(error),
-                Err(error) => return Err(TransactionError::AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
+                Err(error) => return Err(AmbiguousCommit(error)),
             },
-            Err(error) => TransactionError::Operation(error),
+            Err(error) => (restart_sql(&error), Operation(error)),
         };
-        match statements_to_retry(&error) {
-            Some(statements) if retries < MAX_RETRIES => {
-                txn = txn.restart(statements).await?;
-                sleep(pause(retries)).await;
-                retries += 1;
-            }
+        match restart {
+            Some(sql) if retries < MAX_RETRIES => txn.restart(sql).await?,
             _ => {
                 txn.rollback().await;
                 return Err(error);
             }
         }
+        sleep(pause(retries)).await;
+        retries += 1;
     }
 }
 
-/// Returns a random pause: up to 10 ms before the first retry, then 20, 40, 80, 160 and 200 ms.
-fn pause(retries: u32) -> Duration {
-    let longest = 200.min(10 << retries.min(5));
-    Duration::from_micros(fastrand::u64(..=1000 * longest))
+/// Returns a random pause: transactions that failed together shall not meet again.
+fn pause(retries: usize) -> Duration {
+    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
+    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -77,7 +83,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// The transaction did not begin, or the server rejected the commit: it was rolled back.
+    /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
     Database(#[from] tokio_postgres::Error),
     /// The transaction may or may not have been committed: check before you run it again.
@@ -85,24 +91,12 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] tokio_postgres::Error),
 }
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
-const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
-
-/// Returns the statements before the next run, if the error asks for a retry.
-fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Option<&'static str> {
-    let (sqlstate, message) = match error {
-        TransactionError::Operation(error) => server_error(error)?,
-        TransactionError::Database(error) => server_error(error)?,
-        _ => return None,
-    };
+/// Returns the statements that make the next run possible, if the error asks for a retry.
+fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let (sqlstate, message) = server_error(error)?;
     match sqlstate.as_str() {
-        // CockroachDB retries in the same transaction.
-        "40001" if message.starts_with("restart transaction") => {
-            Some("ROLLBACK TO SAVEPOINT cockroach_restart")
-        }
-        // PostgreSQL would keep the stale snapshot.
+        "40001" if message.starts_with("restart transaction") => Some(RESTART),
+        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
         "40001" | "40P01" => Some(REBEGIN),
         _ => None,
     }
@@ -110,10 +104,10 @@ fn statements_to_retry<E: Error + 'static>(error: &TransactionError<E>) -> Optio
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &tokio_postgres::Error) -> bool {
-    server_error(error).is_some_and(|(sqlstate, _)| match sqlstate.as_str() {
-        "40003" => false,
-        "25P02" | "25P03" => true,
-        other => ["22", "23", "40", "44", "P0"].contains(&&other[..2]),
+    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
+    // 40003: the server does not know whether the transaction was committed.
+    server_error(error).is_some_and(|(sqlstate, _)| {
+        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
     })
 }
 
@@ -124,45 +118,50 @@ fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
     Some((error.code().code().to_owned(), error.message().to_owned()))
 }
 
-/// The transaction, on one connection of the pool. The connection is closed if this is dropped
-/// before the transaction has ended: after a panic, or with the caller's future.
-struct Txn(Option<Object>);
+/// The transaction, on one connection of the pool. If it is dropped while it is open, the connection
+/// is closed: after a panic, or when the caller's future is dropped.
+struct Txn {
+    client: Option<Object>,
+}
 
 impl Txn {
     async fn begin(client: Object) -> Result<Self, tokio_postgres::Error> {
-        let txn = Txn(Some(client));
+        let client = Some(client);
+        let txn = Txn { client };
         txn.client().batch_execute(BEGIN).await?;
         Ok(txn)
     }
 
     fn client(&self) -> &Client {
-        self.0.as_ref().expect("the transaction is open")
+        self.client.as_ref().expect("the transaction is open")
     }
 
     async fn commit(&mut self) -> Result<(), tokio_postgres::Error> {
         self.client().batch_execute(COMMIT).await?;
-        self.0 = None;
+        // Back to the pool.
+        self.client = None;
         Ok(())
     }
 
-    async fn restart(self, statements: &str) -> Result<Self, tokio_postgres::Error> {
-        if self.client().batch_execute(statements).await.is_err() {
-            // A commit that failed may have ended the transaction, and then this ROLLBACK fails.
+    async fn restart(&mut self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        if self.client().batch_execute(sql).await.is_err() {
+            // The commit has ended the transaction: on CockroachDB, this ROLLBACK fails.
             let _ = self.client().batch_execute("ROLLBACK").await;
             self.client().batch_execute(BEGIN).await?;
         }
-        Ok(self)
+        Ok(())
     }
 
     async fn rollback(&mut self) {
         if self.client().batch_execute("ROLLBACK").await.is_ok() {
-            self.0 = None;
+            self.client = None;
         }
     }
 }
 
 impl Drop for Txn {
     fn drop(&mut self) {
-        drop(self.0.take().map(Object::take));
+        // Taken out of the pool, the client closes its connection.
+        drop(self.client.take().map(Object::take));
     }
 }

@@ -81,21 +81,3 @@ async fn a_failed_transaction_gives_its_connection_back() {
     let after: i32 = client.query_one(backend, &[]).await.unwrap().get(0);
     assert_eq!(before, after);
 }
-
-#[tokio::test]
-async fn abandoned_transactions_open_no_more_connections_than_the_pool_may_have() {
-    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let pool = pool(&cluster).await;
-    for _ in 0..12 {
-        let sleeping = run_transaction(&pool, async move |txn| {
-            txn.batch_execute("SELECT pg_sleep(1)").await
-        });
-        let limit = Duration::from_millis(100);
-        tokio::time::timeout(limit, sleeping).await.unwrap_err();
-        let open = cluster
-            .execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'demo'")
-            .unwrap();
-        assert!(open.parse::<usize>().unwrap() <= pool.status().max_size);
-    }
-    assert_eq!(requests(&pool).await, 0);
-}

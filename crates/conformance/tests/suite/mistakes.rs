@@ -211,7 +211,7 @@ fn a_login_that_is_refused_is_explained() {
                 &url.replace("defaultdb", "alerts2"),
                 &host,
                 &["database \"alerts2\" does not exist"],
-                "Check the name of the database, or create it",
+                "Check the names of the database and the user.",
             );
             let busy = "CREATE ROLE busy LOGIN PASSWORD 'S3cret' CONNECTION LIMIT 0";
             cluster.execute(busy).unwrap();

@@ -9,8 +9,9 @@ const DRIVERS: [(&str, &str); 4] = [
     ("sea-orm", "DbErr"),
 ];
 
-/// What only tokio-postgres has: its pool may have no connection, and a rollback is awaited.
-const ONLY_TOKIO_POSTGRES: [(&str, &str); 2] = [
+/// What only one driver has, and the text of the others: the pool of tokio-postgres may have no
+/// connection, and its rollback is awaited; SeaORM restarts on another connection if necessary.
+const DIFFERENCES: [(&str, &str); 3] = [
     (
         "    /// The pool has no connection; `op` did not run.
     #[error(\"there is no connection\")]
@@ -25,6 +26,7 @@ const ONLY_TOKIO_POSTGRES: [(&str, &str); 2] = [
             }",
         "_ => return Err(error),",
     ),
+    ("=> txn = txn.restart", "=> txn.restart"),
 ];
 
 /// Returns the part of transaction.rs from the first text to the second one, without white space.
@@ -32,7 +34,7 @@ fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
     let text = read(&format!("examples/{driver}/src/transaction.rs"));
     let (_, rest) = text.split_once(from).expect(from);
     let (part, _) = rest.split_once(to).expect(to);
-    let part = ONLY_TOKIO_POSTGRES
+    let part = DIFFERENCES
         .iter()
         .fold(part.to_owned(), |part, (only, other)| {
             part.replace(only, other)
@@ -62,7 +64,7 @@ fn the_retry_loop_is_the_same_for_all_drivers() {
 fn pauses_errors_and_sqlstates_are_the_same_for_all_drivers() {
     assert_equal("/// Returns a random pause", "AmbiguousCommit(#[source]");
     assert_equal(
-        "/// Returns the statements before",
+        "/// Returns the statements that",
         "/// Returns SQLSTATE and message",
     );
 }
