@@ -58,35 +58,6 @@ async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
     }
 }
 
-/// A time limit drops the future of the transaction.
-#[tokio::test]
-async fn a_transaction_is_rolled_back_when_its_future_is_dropped() {
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
-        db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
-            .await
-            .unwrap();
-        let too_slow = run_transaction(&db, async |txn| {
-            txn.execute_unprepared("INSERT INTO nested VALUES (1)")
-                .await?;
-            tokio::time::sleep(std::time::Duration::from_secs(600)).await;
-            Ok::<_, DbErr>(())
-        });
-        tokio::time::timeout(std::time::Duration::from_millis(300), too_slow)
-            .await
-            .unwrap_err();
-        assert_eq!(entries(&db).await, 0);
-        run_transaction(&db, async |txn| {
-            txn.execute_unprepared("INSERT INTO nested VALUES (1)")
-                .await
-        })
-        .await
-        .unwrap();
-        assert_eq!(entries(&db).await, 1);
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 enum OpError {
     #[error("the inner transaction failed")]

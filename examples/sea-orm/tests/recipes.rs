@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
-use crdb_sea_orm::{TransactionError, connect, run_transaction};
+use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
 };
@@ -13,18 +13,6 @@ use transfer::{TransferError, transfer_funds};
 #[allow(dead_code)]
 #[path = "../transfer.rs"]
 mod transfer;
-
-/// Describes the outcome of a transfer.
-fn describe(result: Result<(), TransactionError<TransferError>>) -> String {
-    match result {
-        Ok(()) => "transferred".to_owned(),
-        Err(TransactionError::Operation(TransferError::InsufficientFunds { balance, .. })) => {
-            format!("refused: the account holds {balance}")
-        }
-        Err(TransactionError::AmbiguousCommit(error)) => format!("unknown: {error}"),
-        Err(error) => format!("not transferred: {error}"),
-    }
-}
 
 /// Transfers once for each `request`: a second call with the same `request` changes nothing.
 async fn transfer_once(
@@ -87,21 +75,6 @@ async fn balances(db: &DatabaseConnection) -> Vec<i64> {
     let rows = db.query_all_raw(select).await.unwrap();
     let balance = |row: &sea_orm::QueryResult| row.try_get("", "balance").unwrap();
     rows.iter().map(balance).collect()
-}
-
-#[tokio::test]
-async fn an_error_of_op_keeps_its_type() {
-    for cluster in clusters() {
-        let db = create_accounts(&cluster).await;
-        let transfer = async |amount| {
-            let op = async |txn: &DatabaseTransaction| transfer_funds(txn, 1, 2, amount).await;
-            describe(run_transaction(&db, op).await)
-        };
-        assert_eq!(transfer(60).await, "transferred");
-        assert_eq!(transfer(60).await, "refused: the account holds 40");
-        let refused = transfer(0).await;
-        assert!(refused.starts_with("not transferred: an amount"));
-    }
 }
 
 #[tokio::test]

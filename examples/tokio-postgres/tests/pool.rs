@@ -5,7 +5,6 @@ use std::time::Duration;
 use crdb_local_cluster::{Cluster, Kind};
 use crdb_tokio_postgres::{TransactionError, connect, run_transaction};
 use deadpool_postgres::Pool;
-use tokio_postgres::types::Type;
 
 async fn pool(cluster: &Cluster) -> Pool {
     let pool = connect(&cluster.url().parse().unwrap()).await.unwrap();
@@ -22,32 +21,6 @@ async fn requests(pool: &Pool) -> i64 {
     let client = pool.get().await.unwrap();
     let row = client.query_one("SELECT count(*) FROM requests", &[]).await;
     row.unwrap().get(0)
-}
-
-#[tokio::test]
-async fn hundreds_of_requests_at_once_share_a_small_pool() {
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let pool = pool(&cluster).await;
-        let tasks: Vec<_> = (0..300_i64)
-            .map(|id| {
-                let pool = pool.clone();
-                tokio::spawn(async move {
-                    run_transaction(&pool, async move |txn| {
-                        let insert = "INSERT INTO requests VALUES ($1)";
-                        txn.execute_typed(insert, &[(&id, Type::INT8)]).await
-                    })
-                    .await
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap().unwrap();
-        }
-        assert_eq!(requests(&pool).await, 300);
-        let status = pool.status();
-        assert!(status.size <= status.max_size && status.waiting == 0);
-    }
 }
 
 #[tokio::test]
