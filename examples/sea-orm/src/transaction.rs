@@ -27,7 +27,7 @@ use TransactionError::{AmbiguousCommit, Database, Operation};
 
 const MAX_RETRIES: usize = 50;
 
-/// sqlx has sent BEGIN.
+/// sqlx has sent BEGIN. CockroachDB restarts a transaction from the savepoint of this name.
 const AFTER_BEGIN: &str =
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
