@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use openssl::ssl::SslConnector;
 
-use crate::explain::{ConnectError, explain, refuse};
+use crate::explain::{ConnectError, ensure, explain, refuse};
 use crate::location::{self, Location, encode};
 use crate::parameters::{self, PARAMETERS, Parameters};
 use crate::tls::connector;
@@ -29,25 +29,27 @@ impl DatabaseUrl {
     /// Returns an error if neither `DATABASE_URL` nor `PGHOST` is set, if `.env` or a value is not
     /// valid, or if a file that is named is missing.
     pub fn from_env() -> Result<DatabaseUrl, ConnectError> {
-        match dotenvy::dotenv() {
-            // The line is not shown: it may contain a password.
-            Err(dotenvy::Error::LineParse(..)) => {
-                return refuse(
-                    "a line of .env is not NAME=value\n\
-                     Put a value with spaces, quotes or a $ into single quotes.",
-                );
-            }
-            Err(error) if !error.not_found() => {
-                return refuse(&format!("cannot read .env: {error}"));
-            }
-            _ => {}
+        load_dotenv()?;
+        for (name, value) in env::vars_os() {
+            let name = name.to_string_lossy();
+            let is_read = name == "DATABASE_URL" || name.starts_with("PG");
+            let is_text = !is_read || value.to_str().is_some();
+            ensure(
+                is_text,
+                &format!("{name} is not UTF-8 text\nCorrect it, or unset it."),
+            )?;
         }
-        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let variable = |name: &str| {
+            // A value that was read from a file often ends with a line feed.
+            let value = env::var(name).unwrap_or_default();
+            let value = value.trim_end_matches(['\r', '\n']);
+            Some(value.to_owned()).filter(|value| !value.is_empty())
+        };
         // With PGHOST, the URL may be empty: each part comes from its variable.
         let from_parts = || variable("PGHOST").map(|_| "postgresql://".to_owned());
         let Some(url) = variable("DATABASE_URL").or_else(from_parts) else {
             return refuse(
-                "DATABASE_URL is not set\n\
+                "DATABASE_URL is not set, or is empty\n\
                  Copy .env.example to .env and put your cluster's connection string there, or run \
                  `scripts/local-cluster start` for a cluster on this machine.",
             );
@@ -108,15 +110,18 @@ impl DatabaseUrl {
         let mut own = self.clone();
         own.parameters
             .retain(|name, value| *name != "sslrootcert" || value != "system");
+        // sqlx reads these variables by itself, and sends PGOPTIONS in addition to `options`.
         for (name, variable, _) in PARAMETERS {
-            let is_missing = name.starts_with("ssl") && !own.parameters.contains_key(name);
-            if is_missing
-                && self.parameters["sslmode"] != "disable"
-                && env::var_os(variable).is_some()
-            {
+            let value = own.parameters.get(name);
+            let conflict = match env::var(variable) {
+                Ok(other) if name == "options" => !other.is_empty() && value != Some(&other),
+                Ok(_) if name.starts_with("ssl") => value.is_none() && own.is_encrypted(),
+                _ => false,
+            };
+            if conflict {
                 return refuse(&format!(
                     "sqlx, SeaORM's driver, would use {variable} against the connection string\n\
-                     Unset {variable}, or name a file with {name}."
+                     Unset {variable}."
                 ));
             }
         }
@@ -136,6 +141,10 @@ impl DatabaseUrl {
     /// Returns the driver's error with the hosts before it, and what to do on the next line.
     pub fn explain(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
         explain(&self.location.hosts.join(","), &*error.into())
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.parameters["sslmode"] != "disable"
     }
 
     fn render(&self, without: &[&str], with: &[(&str, &str)]) -> String {
@@ -164,6 +173,23 @@ fn keepalives(user_timeout: &str) -> [(&'static str, &str); 3] {
         ("keepalives_interval", "10"),
         ("tcp_user_timeout", user_timeout),
     ]
+}
+
+/// Loads the nearest `.env`. No line is shown: it may contain a password.
+fn load_dotenv() -> Result<(), ConnectError> {
+    let mut items = dotenvy::dotenv_iter().into_iter().flatten().flatten();
+    ensure(
+        items.all(|(_, value)| !value.contains('\0')),
+        "a value of .env contains a NUL byte\nRemove it.",
+    )?;
+    match dotenvy::dotenv() {
+        Err(dotenvy::Error::LineParse(..)) => refuse(
+            "a line of .env is not NAME=value\n\
+             Put a value with spaces, quotes or a $ into single quotes.",
+        ),
+        Err(error) if !error.not_found() => refuse(&format!("cannot read .env: {error}")),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the string alone, without any variable.

@@ -32,6 +32,11 @@ pub(crate) fn explain(hosts: &str, error: &(dyn Error + 'static)) -> ConnectErro
     let mut words = String::new();
     for cause in successors(Some(error), |&error| error.source()) {
         let cause = cause.to_string();
+        // sqlx shows the character of the password that it does not accept.
+        let cause = cause
+            .split("(ProhibitedCharacter")
+            .next()
+            .unwrap_or_default();
         if !words.contains(cause.trim()) {
             words = format!("{words}: {}", cause.trim());
         }
@@ -48,11 +53,14 @@ pub(crate) fn explain(hosts: &str, error: &(dyn Error + 'static)) -> ConnectErro
 
 /// Pieces of messages, in lower case, each with the advice. The first row that fits decides.
 #[rustfmt::skip]
-const ADVICE: [(&[&str], &str); 15] = [
+const ADVICE: [(&[&str], &str); 16] = [
     (&["password authentication failed"],
-     "Check the user and the password in DATABASE_URL or PGPASSWORD. In a URL, write @ as %40, : as %3A, / as %2F and % as %25."),
+     "Check the user and the password in DATABASE_URL or PGPASSWORD. In a URL, write @ as %40, : as %3A, / as %2F \
+      and % as %25. In .env, write single quotes around a value with a $."),
     (&["password missing", "no password supplied"],
      "Put the password into DATABASE_URL, or into PGPASSWORD."),
+    (&["saslprep"],
+     "sqlx, SeaORM's driver, does not accept a character of the password. Set another password."),
     (&["scram iteration count"],
      "Set the password again with ALTER USER; on CockroachDB 22.1 and early 22.2, first run SET CLUSTER \
       SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610."),
@@ -60,29 +68,31 @@ const ADVICE: [(&[&str], &str); 15] = [
      "Check the names of the database and the user. To create the database: CREATE DATABASE."),
     (&["name mismatch", "address mismatch", "does not match host name"],
      "Connect by a name that the server's certificate contains."),
-    (&["no start line", "no certificate or crl found", "key values mismatch", "pkcs", "private key"],
-     "sslrootcert, sslcert and sslkey name PEM files. The key must fit the certificate and have no pass \
-      phrase. For SeaORM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW_KEY."),
-    (&["client certificate", "certificate required", "alert"],
+    (&["no start line", "no certificate or crl found", "key values mismatch", "pkcs#8", "private key",
+       "pem routines", "decoder routines", "permission denied"],
+     "sslrootcert, sslcert and sslkey name PEM files that this user can read. The key must fit the certificate. \
+      For SeaORM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW_KEY."),
+    (&["client certificate", "certificate required", "bad certificate", "unknown ca", "certificate unknown"],
      "Name your client certificate with sslcert and its key with sslkey. It must be for this user."),
     (&["has expired", "not yet valid"],
      "Renew the certificate of the server or of its authority, and check this machine's clock."),
     (&["certificate verify failed"],
-     "Download this cluster's ca.crt and name it with sslrootcert. If you did, the words of OpenSSL say what is \
-      wrong with the server's certificate."),
-    (&["support tls", "support ssl", "ssl negotiation", "sslrequest", "eof", "remaining on stream",
-       "authentication request", "closed the connection", "reset by peer", "wrong version number"],
+     "Download this cluster's ca.crt and name it with sslrootcert. If it is the right one, the server's \
+      certificate is not valid. The words of OpenSSL say why; Diesel does not show them."),
+    (&["support tls", "support ssl", "ssl negotiation", "sslrequest", "unexpected eof", "early eof", "at eof",
+       "remaining on stream", "authentication request", "closed the connection", "reset by peer",
+       "wrong version number"],
      "Perhaps this is not CockroachDB's SQL port, which is 26257. If it is, the server offers no TLS, or \
       closed the connection."),
     (&["pg_hba.conf", "secure mode", "ssl connection"],
      "The server does not accept this user from this network, or not without TLS: use sslmode=verify-full."),
-    (&["timed out", "timeout"],
+    (&["timed out", "timeout occurred", "timeout expired"],
      "On a managed cluster, add this machine's address to the IP Allowlist on the Networking page. If it is \
       there, check the state of the cluster: too few live nodes have the same effect."),
-    (&["refused"],
+    (&["connection refused"],
      "Is the server running, and is this its port? CockroachDB's is 26257. `scripts/local-cluster start` \
       starts a cluster on this machine."),
-    (&["lookup address", "translate host name", "unreachable", "no route"],
+    (&["lookup address", "translate host name", "unreachable", "no route to host"],
      "Check the host for typing errors, and this machine's network."),
     (&["too many", "starting up", "shutting down", "slots are reserved", "not accepting"],
      "Try again later. If there are too many connections, close those that are not in use."),

@@ -42,12 +42,14 @@
 //!
 //! - `sslmode=prefer` and `allow`, parameters that are not in the table, and Unix sockets are refused.
 //! - `sslcert` and `sslkey` go together. A file that is named must exist.
-//! - Only Diesel reads a revocation list (`~/.postgresql/root.crl`) and the default files of a client
-//!   certificate; only Diesel and SeaORM read a password file.
+//! - Only Diesel honours libpq's other variables (`PGCHANNELBINDING`, `PGSSLMINPROTOCOLVERSION`,
+//!   `PGREQUIREAUTH`, `PGHOSTADDR`, …), a revocation list (`~/.postgresql/root.crl`) and the default
+//!   files of a client certificate. Only Diesel and SeaORM read a password file.
 //! - `postgres` and `tokio-postgres` try the next host of a list if a host cannot be reached, not if
 //!   it accepts the connection and then does not answer.
 //! - SeaORM (sqlx) takes one host. It reads only the first certificate of `sslrootcert`, and trusts
-//!   the operating system's certificates too.
+//!   the operating system's certificates too. A variable that sqlx would use against the string is
+//!   refused.
 
 #![warn(missing_docs)]
 

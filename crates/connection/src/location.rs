@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV6;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::explain::{ConnectError, ensure};
 
@@ -28,6 +28,8 @@ pub(crate) fn read<'a>(
     // An "@" after the host: the password contains a "/" or "?" that is not encoded.
     ensure(!path.contains('@') && !query.contains('@'), ENCODE)?;
     ensure(authority.matches('@').count() < 2, ENCODE)?;
+    // sqlx would remove the "/".
+    ensure(!path.contains('/'), ENCODE)?;
 
     let or_variable = |part: &str, name: &str| match variable(name) {
         Some(value) if part.is_empty() => encode(&value),
@@ -76,7 +78,8 @@ fn strip_scheme(url: &str) -> Result<&str, ConnectError> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     ensure(
         ["postgresql", "postgres"].contains(&scheme),
-        "DATABASE_URL does not begin with postgresql:// or postgres://",
+        "DATABASE_URL does not begin with postgresql:// or postgres://\n\
+         Copy the connection string of your cluster's console, without a command before it.",
     )?;
     let after_bracket = rest.split_once('<').map(|(_, after)| after);
     ensure(
@@ -90,6 +93,8 @@ fn strip_scheme(url: &str) -> Result<&str, ConnectError> {
     let is_byte = |hex: &[u8]| hex.iter().all(u8::is_ascii_hexdigit) && hex != b"00";
     let is_byte = |after: &str| after.as_bytes().get(..2).is_some_and(is_byte);
     ensure(rest.split('%').skip(1).all(is_byte), ENCODE)?;
+    let decoded = percent_decode_str(rest).decode_utf8();
+    ensure(decoded.is_ok(), "the connection string is not UTF-8 text")?;
     Ok(rest)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::path::{PathBuf, absolute};
 
 use percent_encoding::percent_decode_str;
@@ -40,7 +41,7 @@ pub(crate) fn read(
     let timeout = &parameters["connect_timeout"];
     ensure(
         timeout.parse::<u16>().is_ok_and(|seconds| seconds > 0),
-        "connect_timeout is not a whole number of seconds from 1 to 65535",
+        "connect_timeout is not a whole number of seconds from 1 to 65535\nThe default is 10.",
     )?;
     resolve_tls(&mut parameters)?;
     Ok(parameters)
@@ -63,7 +64,7 @@ fn parse(query: &str) -> Result<Parameters, ConnectError> {
         let before = parameters.insert(known, value);
         ensure(
             before.is_none(),
-            &format!("the parameter {name} is given twice"),
+            &format!("the parameter {name} is given twice\nRemove one of them."),
         )?;
     }
     parameters.retain(|_, value| !value.is_empty());
@@ -95,6 +96,12 @@ fn resolve_tls(parameters: &mut Parameters) -> Result<(), ConnectError> {
             *value = find_file(name, value)?;
         }
     }
+    // libpq asks for a pass phrase on the terminal.
+    let key = parameters.get("sslkey").map(fs::read_to_string);
+    ensure(
+        !key.is_some_and(|key| key.is_ok_and(|key| key.contains("ENCRYPTED"))),
+        "sslkey has a pass phrase\nRemove it: openssl pkey -in KEY -out NEW_KEY",
+    )?;
     Ok(())
 }
 
@@ -107,13 +114,16 @@ fn find_file(name: &str, value: &str) -> Result<String, ConnectError> {
     if path.is_file() {
         return Ok(shown);
     }
-    // A long value may be a key without its first line, so it is not shown.
-    if value.contains("-----BEGIN") || value.contains('\n') || value.len() > 150 {
+    // A value without a dot may be a key in base64, so it is not shown.
+    let may_be_key = name == "sslkey" && !value.contains('.');
+    if may_be_key || value.contains("-----BEGIN") || value.contains('\n') || value.len() > 150 {
         return refuse(&format!(
-            "{name} is the text of a file\nStore it in a file, and name the file."
+            "{name} is no file, but perhaps the text of one\nStore the text in a file, and name the file."
         ));
     }
-    refuse(&format!("{name}: there is no file {shown}"))
+    refuse(&format!(
+        "{name}: there is no file {shown}\nStore the file there, or correct the name."
+    ))
 }
 
 fn in_home(path: &str) -> Option<PathBuf> {

@@ -198,6 +198,12 @@ fn a_mistake_is_refused_with_what_to_do() {
         ("postgresql://u:p ss@h/", &[], encode),
         ("postgresql://u:p%ss@h/", &[], encode),
         ("postgresql://u:p%4", &[], encode),
+        ("postgresql://u:p@h//db", &[], encode),
+        (
+            "postgresql://u:p%FF@h/",
+            &[],
+            "the connection string is not UTF-8 text",
+        ),
         ("postgresql://u:p%+5@h/", &[], encode),
         ("postgresql://u:p%00@h/", &[], encode),
         ("postgresql://u:p\"ss@h/", &[], encode),
@@ -285,12 +291,12 @@ fn a_mistake_is_refused_with_what_to_do() {
         (
             "postgresql://u@h/",
             &[("PGSSLCERT", "/etc/passwd"), ("PGSSLKEY", KEY)],
-            "sslkey is the text of a file",
+            "sslkey is no file, but perhaps the text",
         ),
         (
             "postgresql://u@h/",
             &[("PGSSLROOTCERT", &long)],
-            "sslrootcert is the text of a file\nStore",
+            "sslrootcert is no file, but perhaps",
         ),
     ];
     for (url, variables, message) in mistakes {
@@ -319,7 +325,10 @@ fn a_path_in_the_home_directory_is_expanded() {
         let file = home.join("no-such.crt");
         assert_eq!(
             error,
-            format!("sslrootcert: there is no file {}", file.display())
+            format!(
+                "sslrootcert: there is no file {}\nStore the file there, or correct the name.",
+                file.display()
+            )
         );
     }
 }

@@ -1,9 +1,6 @@
 //! The OpenSSL connector for `postgres` and `tokio-postgres`.
 
-use std::error::Error;
-use std::fs;
-
-use openssl::pkey::PKey;
+use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVersion};
 use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 
@@ -11,9 +8,7 @@ use crate::parameters::Parameters;
 
 /// Returns a connector that verifies the chain and the host's name. With `sslmode=disable` the
 /// driver does not use it.
-pub(crate) fn connector(
-    parameters: &Parameters,
-) -> Result<SslConnector, Box<dyn Error + Send + Sync>> {
+pub(crate) fn connector(parameters: &Parameters) -> Result<SslConnector, ErrorStack> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     // The lowest version that libpq accepts.
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
@@ -30,9 +25,8 @@ pub(crate) fn connector(
     }
     if let (Some(certificate), Some(key)) = (parameters.get("sslcert"), parameters.get("sslkey")) {
         builder.set_certificate_chain_file(certificate)?;
-        // Without the callback, OpenSSL asks for a pass phrase on the terminal.
-        let key = PKey::private_key_from_pem_callback(&fs::read(key)?, |_| Ok(0))?;
-        builder.set_private_key(&key)?;
+        builder.set_private_key_file(key, SslFiletype::PEM)?;
+        builder.check_private_key()?;
     }
     Ok(builder.build())
 }

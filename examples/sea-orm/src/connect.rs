@@ -26,10 +26,10 @@ pub async fn connect(url: &DatabaseUrl) -> Result<DatabaseConnection, ConnectErr
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(30))
         .sqlx_logging(false);
-    // sqlx's pool tries again until its time limit, and does not return the reason. After a second,
-    // a plain connection finds it.
+    // sqlx's pool tries again until its time limit, and does not return the reason. After a while, a
+    // plain connection finds it.
     let reason = async {
-        sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1).min(url.connect_timeout() / 2)).await;
         PgConnection::connect(&text).await.err()
     };
     tokio::select! {

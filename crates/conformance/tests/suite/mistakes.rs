@@ -36,6 +36,79 @@ fn assert_url_explained(url: &str, host: &str, words: &[&str], advice: &str) {
     assert_explained(&[("DATABASE_URL", url)], host, words, advice);
 }
 
+#[test]
+fn settings_that_cannot_be_used_are_refused_and_not_shown() {
+    let key = "MC4CAQAwBQYDK2VwBCIEIH6HGzAYNx7vUyiXMxVYyBdnQ1GmW0hL0u0ZCqRPrn1a";
+    let url = "postgresql://demo:x@localhost:1/";
+    let rows = [
+        (
+            "DATABASE_URL=S3cret",
+            "",
+            "",
+            "DATABASE_URL does not begin with",
+        ),
+        (
+            "S3cret",
+            "",
+            "",
+            "a line of .env is not NAME=value\nPut a value",
+        ),
+        (
+            "PGPASSWORD=S3cret\0",
+            "",
+            "",
+            "a value of .env contains a NUL byte",
+        ),
+        ("", "PGHOST", "S3cret/", "a host is missing, or is neither"),
+        (
+            "PGSSLCERT=Cargo.toml",
+            "PGSSLKEY",
+            key,
+            "sslkey is no file, but perhaps the text",
+        ),
+    ];
+    for (dotenv, variable, value, message) in rows {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(".env"), dotenv).unwrap();
+        std::fs::write(directory.path().join("Cargo.toml"), "").unwrap();
+        for sample in BASIC_SAMPLES {
+            let variables = match variable {
+                "" => vec![],
+                "PGSSLKEY" => vec![("DATABASE_URL", url), (variable, value)],
+                _ => vec![(variable, value), ("PGUSER", "demo")],
+            };
+            let ended = run(sample, directory.path(), &variables);
+            let begins = ended.stderr.starts_with(&format!("Error: {message}"));
+            assert!(begins, "{sample}: {ended:?}, not {message}");
+            assert!(
+                !ended.stderr.contains("S3cret") && !ended.stderr.contains("MC4C"),
+                "{ended:?}"
+            );
+            assert_eq!(
+                (ended.status, ended.stdout.as_str()),
+                (Some(1), ""),
+                "{sample}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_only_sqlx_would_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = "postgresql://demo:sslrootcert@localhost:1/?sslrootcert=system&options=-c%20a%3Db";
+    for (variable, value) in [
+        ("PGSSLROOTCERT", "ca.crt"),
+        ("PGSSLKEY", ""),
+        ("PGOPTIONS", "-c a=c"),
+    ] {
+        let variables = [("DATABASE_URL", url), (variable, value)];
+        let ended = run("sea-orm-basic", directory.path(), &variables);
+        let message = format!("Error: sqlx, SeaORM's driver, would use {variable} against");
+        assert!(ended.stderr.starts_with(&message), "{ended:?}");
+    }
+}
+
 /// Listens, and answers each connection with this function.
 fn listen(answer: impl Fn(&mut std::net::TcpStream) + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
