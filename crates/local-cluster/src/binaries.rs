@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -17,28 +17,21 @@ const POSTGRES_DIRECTORIES: [&str; 7] = [
     "/usr/local/pgsql/bin",
 ];
 
-/// Returns the path of the `cockroach` binary: the one that `$COCKROACH` names, else the one on
-/// `PATH`.
+/// Returns the absolute path of the `cockroach` binary: the one that `$COCKROACH` names, else the
+/// one on `PATH`.
 ///
 /// # Errors
 ///
 /// Returns an error if `$COCKROACH` is set and names no file.
 pub fn cockroach() -> Result<Option<PathBuf>> {
-    match env::var_os("COCKROACH").filter(|value| !value.is_empty()) {
-        None => Ok(on_path("cockroach")),
-        Some(value) => {
-            let path = PathBuf::from(value);
-            let found = if path.components().count() > 1 {
-                Some(path.clone())
-            } else {
-                on_path_of(&path)
-            };
-            match found.filter(|path| path.is_file()) {
-                Some(path) => Ok(Some(path)),
-                None => bail!("there is no file {}, which COCKROACH names", path.display()),
-            }
-        }
+    let Some(named) = env::var_os("COCKROACH").filter(|name| !name.is_empty()) else {
+        return Ok(on_path("cockroach".as_ref()));
+    };
+    let path = on_path(named.as_ref()).map_or_else(|| path::absolute(&named), Ok)?;
+    if !path.is_file() {
+        bail!("there is no file {}, which COCKROACH names", path.display());
     }
+    Ok(Some(path))
 }
 
 /// Returns the directory with `postgres`, `initdb` and `psql`.
@@ -53,7 +46,7 @@ pub fn postgres() -> Result<PathBuf> {
             .all(|program| directory.join(program).is_file())
     };
     // A symbolic link such as /usr/local/bin/postgres points to the directory with all programs.
-    let linked = on_path("postgres").and_then(|path| fs::canonicalize(path).ok());
+    let linked = on_path("postgres".as_ref()).and_then(|path| fs::canonicalize(path).ok());
     let linked = linked.and_then(|path| path.parent().map(Path::to_owned));
     let installed = POSTGRES_DIRECTORIES.into_iter().flat_map(newest_first);
     linked.into_iter().chain(installed).find(complete).context(
@@ -62,13 +55,8 @@ pub fn postgres() -> Result<PathBuf> {
     )
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    on_path_of(Path::new(program))
-}
-
-fn on_path_of(program: &Path) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
+fn on_path(program: &Path) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
 }

@@ -1,6 +1,5 @@
 //! A throwaway cluster: CockroachDB or PostgreSQL, in a directory of its own.
 
-use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,23 +113,21 @@ impl Cluster {
     /// Returns the connection string for another user.
     pub fn url_with(&self, user: &str, password: &str) -> String {
         let encode = |part: &str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
-        let mut url = format!(
-            "postgresql://{}:{}@localhost:{}/{DATABASE}",
+        let tls = if self.fault == Some(Fault::NoTls) {
+            "sslmode=disable".to_owned()
+        } else {
+            let root = self.root_certificate().display().to_string();
+            format!(
+                "sslmode=verify-full&sslrootcert={}",
+                root.replace('%', "%25")
+            )
+        };
+        format!(
+            "postgresql://{}:{}@localhost:{}/{DATABASE}?{tls}",
             encode(user),
             encode(password),
             self.port
-        );
-        if self.fault == Some(Fault::NoTls) {
-            url += "?sslmode=disable";
-        } else {
-            let root = self.root_certificate().to_string_lossy().into_owned();
-            let _ = write!(
-                url,
-                "?sslmode=verify-full&sslrootcert={}",
-                root.replace('%', "%25")
-            );
-        }
-        url
+        )
     }
 
     /// Returns the server's port on `localhost`.
@@ -174,12 +171,11 @@ impl Cluster {
     /// Returns the paths of a client certificate for the user in [`Cluster::url`] and of its key,
     /// for `sslcert` and `sslkey`.
     pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
-        let file = |ending| {
-            self.directory
-                .path()
-                .join(format!("client/client.{USER}.{ending}"))
-        };
-        (file("crt"), file("key"))
+        let file = self.directory.path().join(format!("client/client.{USER}"));
+        (
+            file.with_added_extension("crt"),
+            file.with_added_extension("key"),
+        )
     }
 
     /// Runs SQL as the server's superuser in the database of [`Cluster::url`], and returns the rows
@@ -224,7 +220,6 @@ impl Cluster {
     pub fn restart(&self) -> Result<()> {
         let mut process = self.lock_process();
         process.stop()?;
-        process.keep_directory()?;
         *process = match &self.server {
             Server::Cockroach(cockroach) => cockroach.start()?,
             Server::Postgres(postgres) => postgres.start()?,

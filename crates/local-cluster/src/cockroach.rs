@@ -1,7 +1,6 @@
 //! Starts CockroachDB and runs SQL on it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -29,28 +28,28 @@ impl Cockroach {
 
     /// Starts the server and waits until it accepts SQL.
     pub(crate) fn start(&self) -> Result<ServerProcess> {
-        let at = |name: &str| self.directory.join(name).display().to_string();
-        let command = [
-            self.binary.display().to_string(),
-            "start-single-node".to_owned(),
-            format!("--certs-dir={}", at("certs")),
-            format!("--store={}", at("data")),
+        let mut command = RunAs::CurrentUser.command(&self.binary);
+        command.arg("start-single-node").args([
+            self.certs_flag(),
+            format!("--store={}", self.directory.join("data").display()),
             format!("--listen-addr=localhost:{}", self.port),
             "--http-addr=localhost:0".to_owned(),
-        ];
-        let mut server =
-            ServerProcess::start(RunAs::CurrentUser, "TERM", &self.directory, &command)?;
-        server.wait_until(|| self.execute("system", "SELECT 1").is_ok())?;
-        Ok(server)
+        ]);
+        ServerProcess::start(
+            &command,
+            RunAs::CurrentUser,
+            "TERM",
+            &self.directory,
+            || self.execute("system", "SELECT 1").is_ok(),
+        )
     }
 
     /// Creates an admin user.
     pub(crate) fn create_user(&self, user: &str, password: &str) -> Result<()> {
         // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
-        self.execute(
-            "system",
-            "SET CLUSTER SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610",
-        )?;
+        // Older versions do not have this setting, and newer ones need it no longer.
+        let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
+        let _ = self.execute("system", &format!("SET CLUSTER SETTING {setting} = 10610"));
         self.execute(
             "system",
             &format!("CREATE USER {user} WITH PASSWORD '{password}'"),
@@ -61,12 +60,10 @@ impl Cockroach {
 
     /// Runs SQL as `root` and returns what the client prints.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<String> {
-        let mut cockroach = Command::new(&self.binary);
-        cockroach.arg("sql").arg(format!(
-            "--certs-dir={}",
-            self.directory.join("certs").display()
-        ));
+        let mut cockroach = RunAs::CurrentUser.command(&self.binary);
         cockroach.args([
+            "sql",
+            &self.certs_flag(),
             &format!("--host=localhost:{}", self.port),
             "--format=tsv",
             "-d",
@@ -74,12 +71,10 @@ impl Cockroach {
             "-e",
             sql,
         ]);
-        // The client would use COCKROACH_URL and similar variables instead of these arguments.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("COCKROACH_") {
-                cockroach.env_remove(name);
-            }
-        }
         run(&mut cockroach)
+    }
+
+    fn certs_flag(&self) -> String {
+        format!("--certs-dir={}", self.directory.join("certs").display())
     }
 }

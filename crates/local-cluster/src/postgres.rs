@@ -35,56 +35,37 @@ impl Postgres {
         fs::create_dir(&data)?;
         self.run_as.chown(&self.directory)?;
         let mut initdb = self.run_as.command(self.programs.join("initdb"));
-        initdb.arg("-D").arg(&data).args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        ]);
-        run(initdb
-            .args(["--no-sync", "--no-instructions"])
-            .current_dir("/"))?;
+        initdb
+            .arg("-D")
+            .arg(&data)
+            .args("-U postgres -A trust".split(' '));
+        initdb.args("-E UTF8 --locale=C --no-sync --no-instructions".split(' '));
+        run(&mut initdb)?;
 
-        let certs = self.directory.join("certs");
-        let ssl = if fault == Some(Fault::NoTls) {
-            "off"
-        } else {
-            "on"
-        };
-        let settings = [
-            ("listen_addresses", "127.0.0.1, ::1".to_owned()),
-            ("port", self.port.to_string()),
-            (
-                "unix_socket_directories",
-                self.directory.display().to_string(),
+        let directory = self.directory.display();
+        let (ssl, rule) = match fault {
+            Some(Fault::NoTls) => ("off", "host all all all scram-sha-256"),
+            Some(Fault::ClientCertificate) => (
+                "on",
+                "hostssl all all all scram-sha-256 clientcert=verify-full",
             ),
-            ("password_encryption", "scram-sha-256".to_owned()),
-            ("ssl", ssl.to_owned()),
-            (
-                "ssl_cert_file",
-                certs.join("node.crt").display().to_string(),
-            ),
-            ("ssl_key_file", certs.join("node.key").display().to_string()),
-            ("ssl_ca_file", certs.join("ca.crt").display().to_string()),
-            // By default PostgreSQL waits a second before it looks for a deadlock.
-            ("deadlock_timeout", "10ms".to_owned()),
-            // The data need not survive a power failure.
-            ("fsync", "off".to_owned()),
-        ];
-        let settings: String = settings
-            .iter()
-            .map(|(name, value)| format!("{name} = '{value}'\n"))
-            .collect();
-        let rule = match fault {
-            Some(Fault::NoTls) => "host all all all scram-sha-256",
-            Some(Fault::ClientCertificate) => {
-                "hostssl all all all scram-sha-256 clientcert=verify-full"
-            }
-            _ => "hostssl all all all scram-sha-256",
+            _ => ("on", "hostssl all all all scram-sha-256"),
         };
+        // By default PostgreSQL waits a second before it looks for a deadlock. The
+        // data need not survive a power failure: no fsync.
+        let settings = format!(
+            "listen_addresses = '127.0.0.1, ::1'
+            port = {}
+            unix_socket_directories = '{directory}'
+            password_encryption = 'scram-sha-256'
+            ssl = {ssl}
+            ssl_cert_file = '{directory}/certs/node.crt'
+            ssl_key_file = '{directory}/certs/node.key'
+            ssl_ca_file = '{directory}/certs/ca.crt'
+            deadlock_timeout = '10ms'
+            fsync = off\n",
+            self.port
+        );
         // The socket needs no password: only the owner of its directory can reach it.
         let rules = format!("local all all trust\n{rule}\n");
         fs::write(data.join("pg_hba.conf"), rules)?;
@@ -95,16 +76,12 @@ impl Postgres {
 
     /// Starts the server and waits until it accepts SQL.
     pub(crate) fn start(&self) -> Result<ServerProcess> {
-        let command = [
-            self.programs.join("postgres"),
-            "-D".into(),
-            self.directory.join("data"),
-        ];
-        let command = command.map(|part| part.to_string_lossy().into_owned());
+        let mut command = self.run_as.command(self.programs.join("postgres"));
+        command.arg("-D").arg(self.directory.join("data"));
         // SIGINT requests a fast shutdown, which closes the clients' connections.
-        let mut server = ServerProcess::start(self.run_as, "INT", &self.directory, &command)?;
-        server.wait_until(|| self.execute("postgres", "SELECT 1").is_ok())?;
-        Ok(server)
+        ServerProcess::start(&command, self.run_as, "INT", &self.directory, || {
+            self.execute("postgres", "SELECT 1").is_ok()
+        })
     }
 
     /// Creates a user and a database that belongs to it.
@@ -123,20 +100,10 @@ impl Postgres {
     /// Runs SQL as the superuser and returns what psql prints.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<String> {
         let mut psql = self.run_as.command(self.programs.join("psql"));
-        psql.args([
-            "-X",
-            "-q",
-            "-At",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-U",
-            "postgres",
-            "-d",
-            database,
-        ]);
-        psql.arg("-h")
-            .arg(&self.directory)
-            .args(["-p", &self.port.to_string(), "-c", sql]);
-        run(psql.current_dir("/"))
+        psql.args("-X -q -At -v ON_ERROR_STOP=1 -U postgres".split(' '))
+            .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
+            .arg("-h")
+            .arg(&self.directory);
+        run(&mut psql)
     }
 }

@@ -3,18 +3,17 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::run::RunAs;
 
-/// The shell script that starts the server and prints its process id. It reads two lines from
-/// standard input. After the first line it stops the server; after the second line it removes the
-/// directory, unless that line is `keep`. At the end of standard input it does both: the end comes
-/// when this program closes the pipe or is killed.
+/// The shell script that starts the server and prints its process id. At the first line of standard
+/// input it stops the server. At the end of standard input, which comes when this program closes
+/// the pipe or is killed, it removes the directory, unless a line was `keep`.
 const SUPERVISOR: &str = r#"
 signal=$1 directory=$2
 shift 2
@@ -24,120 +23,88 @@ server=$!
 echo $server
 (
     read -r line <&3
-    kill -s "$signal" $server 2>/dev/null
+    kill -s "$signal" $server
     tries=0
-    while kill -0 $server 2>/dev/null; do
+    while kill -0 $server; do
         sleep 0.05
         tries=$((tries + 1))
-        [ $tries = 200 ] && kill -s KILL $server 2>/dev/null
+        [ $tries = 200 ] && kill -s KILL $server
     done
-    line=
-    read -r line <&3
-    [ "$line" = keep ] || rm -rf "$directory"
+    grep -q keep <&3 || rm -rf "$directory"
 ) >/dev/null 2>&1 &
 exec >/dev/null
 wait $server
 "#;
 
-/// A server process with its supervisor. Dropping it stops the server and removes the directory.
+/// A server process with its supervisor. Dropping it stops the server.
 pub(crate) struct ServerProcess {
     supervisor: Child,
-    /// The supervisor's standard input; `None` once the directory belongs to another process.
-    input: Option<ChildStdin>,
-    directory: PathBuf,
-    is_stopped: bool,
+    /// The supervisor's standard input.
+    input: ChildStdin,
     /// The process id of the server, not of the supervisor.
     pub(crate) pid: i32,
 }
 
 impl ServerProcess {
-    /// Starts `command`. `signal` asks it for an orderly shutdown.
+    /// Starts `server` and waits until `is_ready` returns true. `signal` asks the server for an
+    /// orderly shutdown.
+    ///
+    /// If this program is killed, `directory` is removed.
     pub(crate) fn start(
+        server: &Command,
         run_as: RunAs,
         signal: &str,
         directory: &Path,
-        command: &[String],
+        is_ready: impl Fn() -> bool,
     ) -> Result<ServerProcess> {
-        let mut shell = run_as.command("/bin/sh");
-        shell
-            .arg("-c")
-            .arg(SUPERVISOR)
-            .arg("sh")
-            .arg(signal)
+        let mut supervisor = run_as
+            .command("/bin/sh")
+            .args(["-c", SUPERVISOR, "sh", signal])
             .arg(directory)
-            .args(command);
-        // With a process group of its own the server gets no SIGINT from Ctrl-C: the supervisor
-        // stops it.
-        shell
+            .arg(server.get_program())
+            .args(server.get_args())
+            // With a process group of its own the server gets no SIGINT from Ctrl-C: the supervisor
+            // stops it.
             .process_group(0)
-            .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut supervisor = shell.spawn().context("cannot start /bin/sh")?;
-        let mut first_line = String::new();
-        BufReader::new(supervisor.stdout.take().context("no output")?)
-            .read_line(&mut first_line)?;
-        let pid = first_line
-            .trim()
-            .parse()
-            .context("the server did not start")?;
-        let input = supervisor.stdin.take();
-        Ok(ServerProcess {
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start /bin/sh")?;
+        let input = supervisor.stdin.take().context("no input")?;
+        let mut pid = String::new();
+        BufReader::new(supervisor.stdout.take().context("no output")?).read_line(&mut pid)?;
+        let mut process = ServerProcess {
             supervisor,
             input,
-            directory: directory.to_owned(),
-            is_stopped: false,
-            pid,
-        })
-    }
+            pid: pid.trim().parse().context("the server did not start")?,
+        };
 
-    /// Waits until `is_ready` returns true, for at most a minute.
-    pub(crate) fn wait_until(&mut self, is_ready: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_ready() {
-            if self.supervisor.try_wait()?.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+            if process.supervisor.try_wait()?.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let end = lines[lines.len().saturating_sub(10)..].join("\n");
                 bail!("the server did not start; its log ends with:\n{end}");
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(())
+        Ok(process)
     }
 
-    /// Stops the server and waits until it has ended. The directory stays.
+    /// Stops the server and waits until it has ended. Until this value is dropped, the directory is
+    /// still removed if this program is killed.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        if !self.is_stopped {
-            self.send("stop\n")?;
-            self.supervisor.wait()?;
-            self.is_stopped = true;
-        }
-        Ok(())
-    }
-
-    /// Leaves the directory to the next process. Call it after [`ServerProcess::stop`].
-    pub(crate) fn keep_directory(&mut self) -> Result<()> {
-        self.send("keep\n")?;
-        self.input = None;
-        Ok(())
-    }
-
-    fn send(&mut self, line: &str) -> Result<()> {
-        if let Some(input) = &mut self.input {
-            input.write_all(line.as_bytes())?;
-        }
+        self.input.write_all(b"stop\n")?;
+        self.supervisor.wait()?;
         Ok(())
     }
 }
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        let removes_directory = self.input.take().is_some();
-        let _ = self.supervisor.wait();
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while removes_directory && self.directory.exists() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let _ = self.stop();
+        // The directory belongs to the cluster, which may restart its server in it.
+        let _ = self.input.write_all(b"keep\n");
     }
 }

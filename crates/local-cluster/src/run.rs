@@ -1,5 +1,6 @@
 //! Runs other programs.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -32,10 +33,19 @@ impl RunAs {
         })
     }
 
+    /// Returns a command that runs in `/`, which every user can read.
     pub(crate) fn command(self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
+        command.current_dir("/");
         if let RunAs::Other { uid, gid } = self {
             command.uid(uid).gid(gid);
+        }
+        // These variables would win over the defaults of the servers and their clients.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("PG") || text.starts_with("COCKROACH_") {
+                command.env_remove(name);
+            }
         }
         command
     }
@@ -58,12 +68,6 @@ impl RunAs {
 /// Runs a program, waits until it ends, and returns its standard output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    // The PG* variables describe another server: psql and initdb would read them.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PG") {
-            command.env_remove(name);
-        }
-    }
     let output = command
         .output()
         .with_context(|| format!("cannot run {program}"))?;
