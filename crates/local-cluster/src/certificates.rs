@@ -17,7 +17,7 @@ use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
 };
-use openssl::x509::{X509, X509Builder, X509NameBuilder, X509NameRef};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder, X509NameRef};
 
 /// A certificate authority with a key of its own. Only clients that get its certificate trust it.
 pub struct Authority {
@@ -26,11 +26,10 @@ pub struct Authority {
 }
 
 /// The period in which a certificate is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Validity {
-    /// From yesterday until a year from now.
+pub(crate) enum Validity {
+    /// A year from now on.
     Now,
-    /// From thirty days ago until yesterday.
+    /// January 2025.
     Expired,
 }
 
@@ -45,13 +44,9 @@ impl Authority {
         let subject = common_name(name)?;
         let mut builder = new_builder(&subject, &subject, &key, Validity::Now)?;
         builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
-        builder.append_extension(
-            KeyUsage::new()
-                .critical()
-                .key_cert_sign()
-                .crl_sign()
-                .build()?,
-        )?;
+        let mut usage = KeyUsage::new();
+        usage.critical().key_cert_sign().crl_sign();
+        builder.append_extension(usage.build()?)?;
         builder.sign(&key, MessageDigest::sha256())?;
         Ok(Authority {
             certificate: builder.build(),
@@ -69,66 +64,49 @@ impl Authority {
     }
 
     /// Issues a certificate for a server or a client, and writes it and its key to `FILE.crt` and
-    /// `FILE.key` in `directory`.
+    /// `FILE.key`.
     ///
     /// `names` are the host names and IP addresses of a server; a client has none.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if OpenSSL fails or a file cannot be written.
-    pub fn issue(
+    pub(crate) fn issue(
         &self,
-        directory: &Path,
-        file: &str,
+        file: &Path,
         subject: &str,
         names: &[&str],
         validity: Validity,
     ) -> Result<()> {
         let key = new_key()?;
-        let issuer = self.certificate.subject_name();
         let subject = common_name(subject)?;
+        let issuer = self.certificate.subject_name();
         let mut builder = new_builder(&subject, issuer, &key, validity)?;
-        builder.append_extension(BasicConstraints::new().critical().build()?)?;
         let mut usage = KeyUsage::new();
-        builder.append_extension(
-            usage
-                .critical()
-                .digital_signature()
-                .key_encipherment()
-                .build()?,
-        )?;
-        builder.append_extension(
+        usage.critical().digital_signature().key_encipherment();
+        let context = builder.x509v3_context(Some(&self.certificate), None);
+        let mut extensions = vec![
+            BasicConstraints::new().critical().build()?,
+            usage.build()?,
             ExtendedKeyUsage::new()
                 .server_auth()
                 .client_auth()
                 .build()?,
-        )?;
-        let context = builder.x509v3_context(Some(&self.certificate), None);
-        let mut alternatives = SubjectAlternativeName::new();
-        for name in names {
-            match name.parse::<IpAddr>() {
-                Ok(_) => alternatives.ip(name),
-                Err(_) => alternatives.dns(name),
-            };
+            AuthorityKeyIdentifier::new().keyid(false).build(&context)?,
+        ];
+        if !names.is_empty() {
+            let mut alternatives = SubjectAlternativeName::new();
+            for name in names {
+                match name.parse::<IpAddr>() {
+                    Ok(_) => alternatives.ip(name),
+                    Err(_) => alternatives.dns(name),
+                };
+            }
+            extensions.push(alternatives.build(&context)?);
         }
-        let key_identifier = AuthorityKeyIdentifier::new()
-            .keyid(false)
-            .issuer(false)
-            .build(&context)?;
-        let alternatives = (!names.is_empty())
-            .then(|| alternatives.build(&context))
-            .transpose()?;
-        builder.append_extension(key_identifier)?;
-        if let Some(alternatives) = alternatives {
-            builder.append_extension(alternatives)?;
+        for extension in extensions {
+            builder.append_extension(extension)?;
         }
         builder.sign(&self.key, MessageDigest::sha256())?;
 
-        fs::write(
-            directory.join(format!("{file}.crt")),
-            builder.build().to_pem()?,
-        )?;
-        write_private(&directory.join(format!("{file}.key")), &key)
+        fs::write(file.with_added_extension("crt"), builder.build().to_pem()?)?;
+        write_private(&file.with_added_extension("key"), &key)
     }
 }
 
@@ -137,7 +115,7 @@ fn new_key() -> Result<PKey<Private>> {
     Ok(PKey::from_ec_key(EcKey::generate(&curve)?)?)
 }
 
-fn common_name(name: &str) -> Result<openssl::x509::X509Name> {
+fn common_name(name: &str) -> Result<X509Name> {
     let mut builder = X509NameBuilder::new()?;
     builder.append_entry_by_nid(Nid::COMMONNAME, name)?;
     Ok(builder.build())
@@ -149,13 +127,12 @@ fn new_builder(
     key: &PKeyRef<Private>,
     validity: Validity,
 ) -> Result<X509Builder> {
-    const DAY: i64 = 24 * 60 * 60;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)?
-        .as_secs() as i64;
     let (from, until) = match validity {
-        Validity::Now => (now - DAY, now + 365 * DAY),
-        Validity::Expired => (now - 30 * DAY, now - DAY),
+        Validity::Now => (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(365)?),
+        Validity::Expired => (
+            Asn1Time::from_str("20250101000000Z")?,
+            Asn1Time::from_str("20250131000000Z")?,
+        ),
     };
     let mut serial = BigNum::new()?;
     serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
@@ -165,8 +142,8 @@ fn new_builder(
     builder.set_serial_number(&*serial.to_asn1_integer()?)?;
     builder.set_subject_name(subject)?;
     builder.set_issuer_name(issuer)?;
-    builder.set_not_before(&*Asn1Time::from_unix(from)?)?;
-    builder.set_not_after(&*Asn1Time::from_unix(until)?)?;
+    builder.set_not_before(&from)?;
+    builder.set_not_after(&until)?;
     builder.set_pubkey(key)?;
     let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
     builder.append_extension(identifier)?;

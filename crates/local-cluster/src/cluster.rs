@@ -251,9 +251,14 @@ fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
         _ => &authority,
     };
     // CockroachDB requires these file names and the common names "node" and "root".
-    issuer.issue(&certs, "node", "node", names, validity)?;
-    authority.issue(&certs, "client.root", "root", &[], Validity::Now)?;
-    authority.issue(&client, &format!("client.{USER}"), USER, &[], Validity::Now)
+    issuer.issue(&certs.join("node"), "node", names, validity)?;
+    authority.issue(&certs.join("client.root"), "root", &[], Validity::Now)?;
+    authority.issue(
+        &client.join(format!("client.{USER}")),
+        USER,
+        &[],
+        Validity::Now,
+    )
 }
 
 /// Returns a port that no process listens on.

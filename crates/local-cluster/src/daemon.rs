@@ -1,7 +1,7 @@
 //! The background process that `local-cluster start` leaves running. It holds the cluster until
 //! `local-cluster stop` connects to its socket.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 
 use anyhow::Result;
@@ -12,17 +12,14 @@ use crate::state::State;
 /// The message that `local-cluster stop` sends to the daemon.
 pub const STOP: &[u8] = b"stop\n";
 
-/// Starts the cluster and runs until it receives [`STOP`]. Closes standard output when the cluster
-/// is ready, or prints an error there if the cluster does not start.
+/// The line that the daemon prints when the cluster is ready.
+pub const READY: &str = "ready\n";
+
+/// Starts the cluster and runs until it receives [`STOP`]. Prints [`READY`], or an error if the
+/// cluster does not start.
 pub fn run() -> Result<()> {
-    let (cluster, listener) = match start() {
-        Ok(started) => started,
-        Err(error) => {
-            println!("{error:#}");
-            return Err(error);
-        }
-    };
-    close_standard_output()?;
+    let (cluster, listener) = start().inspect_err(|error| println!("{error:#}"))?;
+    print!("{READY}");
     for connection in listener.incoming() {
         let connection = connection?;
         let mut message = Vec::new();
@@ -41,13 +38,7 @@ fn start() -> Result<(Cluster, UnixListener)> {
     let cluster = Cluster::start()?;
     let socket = cluster.directory().join("control");
     let listener = UnixListener::bind(&socket)?;
-    State::new(cluster.url(), socket).write()?;
+    let url = cluster.url();
+    State { url, socket }.write()?;
     Ok((cluster, listener))
-}
-
-fn close_standard_output() -> Result<()> {
-    io::stdout().flush()?;
-    Ok(nix::unistd::dup2_stdout(std::fs::File::create(
-        "/dev/null",
-    )?)?)
 }

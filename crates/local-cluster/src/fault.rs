@@ -5,7 +5,7 @@
 pub enum Fault {
     /// The server does not offer TLS.
     NoTls,
-    /// The server's certificate expired yesterday.
+    /// The server's certificate has expired.
     Expired,
     /// The server's certificate is for the host `elsewhere.example`.
     OtherName,

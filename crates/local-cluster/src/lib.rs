@@ -1,26 +1,4 @@
-//! Starts a throwaway secure server for tests and demos, and relays connections to it.
-//!
-//! Add this crate to the `[dev-dependencies]` of your project, by its path or git URL, and start a
-//! [`Cluster`] in a test:
-//!
-//! ```no_run
-//! use crdb_local_cluster::{Cluster, Kind};
-//!
-//! # fn create_accounts(_url: &str) -> anyhow::Result<()> { Ok(()) }
-//! fn accounts_are_created() -> anyhow::Result<()> {
-//!     for kind in Kind::available()? {
-//!         let cluster = Cluster::start_as(kind)?;
-//!         // The code under test connects to `cluster.url()`.
-//!         create_accounts(&cluster.url())?;
-//!         cluster.execute("SELECT balance FROM accounts WHERE id = 1")?;
-//!     }
-//!     Ok(())
-//! }
-//! ```
-//!
-//! The server needs no configuration. It stops when the [`Cluster`] is dropped, even if the test
-//! panics or is killed. With a [`Relay`] between the code under test and the server, a test can
-//! delay, hold back and cut the connection, and count its network round trips.
+#![doc = include_str!("../README.md")]
 //!
 //! # Layout
 //!
@@ -55,7 +33,7 @@ mod process;
 mod relay;
 mod run;
 
-pub use certificates::{Authority, Validity};
+pub use certificates::Authority;
 pub use cluster::Cluster;
 pub use fault::Fault;
 pub use kind::Kind;

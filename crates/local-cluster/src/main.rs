@@ -1,7 +1,7 @@
 //! Starts and stops a throwaway cluster to run the samples on: `local-cluster start | stop | url`.
 
 use std::env;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -25,18 +25,13 @@ The cluster runs CockroachDB if COCKROACH or PATH has a binary, else PostgreSQL.
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let result = match arguments
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        ["start"] => start(),
-        ["stop"] => stop(),
-        ["url"] => url(),
+    let result = match arguments.join(" ").as_str() {
+        "start" => start(),
+        "stop" => stop(),
+        "url" => url(),
         // Internal: `start` runs this in the background.
-        ["daemon"] => daemon::run(),
-        ["--help" | "-h" | "help"] => {
+        "daemon" => daemon::run(),
+        "--help" | "-h" | "help" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
@@ -71,17 +66,14 @@ fn start() -> Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .context("cannot start the background process of the cluster")?;
-    // The daemon prints an error, or closes its output when the cluster is ready.
-    let mut problem = String::new();
-    daemon
-        .stdout
-        .take()
-        .context("no output")?
-        .read_to_string(&mut problem)?;
-    if !problem.is_empty() {
-        bail!("{}", problem.trim_end());
+    let mut output = BufReader::new(daemon.stdout.take().context("no output")?);
+    let mut printed = String::new();
+    output.read_line(&mut printed)?;
+    if printed != daemon::READY {
+        output.read_to_string(&mut printed)?;
+        bail!("{}", printed.trim_end());
     }
-    let mut state = State::read()?.context("the cluster stopped right after it had started")?;
+    let state = State::read()?.context("the cluster stopped right after it had started")?;
     println!("DATABASE_URL={}", state.url);
     if state.write_dotenv()? {
         println!("Written to .env. Try: cargo run --example postgres-basic");

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use tempfile::NamedTempFile;
 
 /// These paths are relative to the current directory, which is the root of the repository.
 const DIRECTORY: &str = ".local-cluster";
@@ -18,50 +19,29 @@ pub struct State {
     pub url: String,
     /// The socket of the daemon.
     pub socket: PathBuf,
-    wrote_dotenv: bool,
 }
 
 impl State {
-    pub fn new(url: String, socket: PathBuf) -> State {
-        State {
-            url,
-            socket,
-            wrote_dotenv: false,
-        }
-    }
-
-    /// Reads the state file. Returns `None` if it is missing or incomplete.
+    /// Reads the state file. Returns `None` if it is missing.
     pub fn read() -> Result<Option<State>> {
         let text = match fs::read_to_string(FILE) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("cannot read {FILE}"))?,
         };
-        let mut lines = text.lines();
-        let (Some(url), Some(socket)) = (lines.next(), lines.next()) else {
-            return Ok(None);
-        };
-        let wrote_dotenv = lines.next() == Some(DOTENV);
-        Ok(Some(State {
+        Ok(text.split_once('\n').map(|(url, socket)| State {
             url: url.to_owned(),
             socket: socket.into(),
-            wrote_dotenv,
         }))
     }
 
+    /// Writes the state file, which only its owner can read.
     pub fn write(&self) -> Result<()> {
         fs::create_dir_all(DIRECTORY)?;
-        let note = if self.wrote_dotenv { DOTENV } else { "" };
-        let text = format!("{}\n{}\n{note}\n", self.url, self.socket.display());
-        // Renaming a complete file over the old one means that no reader sees half of it.
-        let new = Path::new(DIRECTORY).join("state.new");
-        let _ = fs::remove_file(&new);
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(text.as_bytes())?;
-        Ok(fs::rename(new, FILE)?)
+        // Renaming a complete file means that no reader sees half of it.
+        let mut file = NamedTempFile::new_in(DIRECTORY)?;
+        write!(file, "{}\n{}", self.url, self.socket.display())?;
+        file.persist_noclobber(FILE)?;
+        Ok(())
     }
 
     /// Removes the state file and its directory.
@@ -73,7 +53,7 @@ impl State {
     }
 
     /// Writes `.env` unless the file exists. Returns whether it was written.
-    pub fn write_dotenv(&mut self) -> Result<bool> {
+    pub fn write_dotenv(&self) -> Result<bool> {
         let file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -85,21 +65,19 @@ impl State {
                 .context("cannot write .env")?
                 .write_all(self.dotenv().as_bytes())?,
         }
-        self.wrote_dotenv = true;
-        self.write()?;
         Ok(true)
     }
 
-    /// Removes `.env` if `start` wrote it and it has not changed since. Returns whether it did.
+    /// Removes `.env` if it is as `start` wrote it. Returns whether it was removed.
     pub fn remove_dotenv(&self) -> Result<bool> {
-        let unchanged =
-            self.wrote_dotenv && fs::read_to_string(DOTENV).is_ok_and(|text| text == self.dotenv());
+        let unchanged = fs::read_to_string(DOTENV).is_ok_and(|text| text == self.dotenv());
         if unchanged {
             fs::remove_file(DOTENV)?;
         }
         Ok(unchanged)
     }
 
+    /// The text of `.env`. Its password is new for each cluster, so no other file has this text.
     fn dotenv(&self) -> String {
         format!(
             "# Written by scripts/local-cluster start; scripts/local-cluster stop removes it.\n\
