@@ -12,9 +12,10 @@ use anyhow::Result;
 
 /// Passes bytes between clients and a server on this machine.
 ///
-/// TLS passes unchanged, so the relay sees only which side sends, and no messages. A client's turn
-/// lasts from its first byte until the server answers. A turn and its answer are one network round
-/// trip. Turns are numbered over all connections, and an answer has the number of its own turn.
+/// TLS passes unchanged, so the relay sees which side sends, and not what. It therefore counts turns:
+/// a *turn* is all that a client sends on a connection until the server answers, which is one message
+/// of the driver or several that it sends together. A turn and its answer are one network round trip.
+/// Turns are numbered over all connections, and an answer has the number of its own turn.
 ///
 /// The message that ends a connection is a turn as well, but not a round trip: the relay does not
 /// count an answer that arrives after the client has closed its side.
@@ -54,10 +55,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     round_trips: u64,
-    /// The number of the last turn. It only grows; `cut` and `hold` contain such numbers.
+    /// The number of the last turn.
     turns: u64,
-    cut: Option<Cut>,
-    hold: Option<Hold>,
+    cut: Option<Point>,
+    hold: Option<Point>,
     delay: Duration,
     recorded: Option<Vec<u8>>,
     /// The connections by their number. A connection that is cut is removed at once.
@@ -65,6 +66,9 @@ struct State {
     accepted: u64,
     is_closed: bool,
 }
+
+/// The beginning of the turn with this number, or of the answer to it.
+type Point = (Direction, u64);
 
 /// A client's connection and the relay's own connection to the server.
 struct Connection {
@@ -131,8 +135,8 @@ impl Relay {
     pub fn cut(&self, cut: Cut) {
         let mut state = self.shared.lock();
         state.cut = Some(match cut {
-            Cut::BeforeTurn(n) => Cut::BeforeTurn(state.turns + n),
-            Cut::BeforeAnswer(n) => Cut::BeforeAnswer(state.turns + n),
+            Cut::BeforeTurn(n) => (Direction::ToServer, state.turns + n),
+            Cut::BeforeAnswer(n) => (Direction::ToClient, state.turns + n),
         });
     }
 
@@ -157,8 +161,8 @@ impl Relay {
     pub fn hold(&self, hold: Hold) {
         let mut state = self.shared.lock();
         state.hold = Some(match hold {
-            Hold::Turn(n) => Hold::Turn(state.turns + n),
-            Hold::Answer(n) => Hold::Answer(state.turns + n),
+            Hold::Turn(n) => (Direction::ToServer, state.turns + n),
+            Hold::Answer(n) => (Direction::ToClient, state.turns + n),
         });
     }
 
@@ -170,11 +174,6 @@ impl Relay {
             connection.held = None;
         }
         self.shared.changed.notify_all();
-    }
-
-    /// Returns whether a turn or an answer is held back now.
-    pub fn is_holding(&self) -> bool {
-        self.shared.lock().is_holding()
     }
 
     /// Waits until a turn or an answer is held back, for at most `timeout`. Returns whether it is.
@@ -219,11 +218,18 @@ impl Shared {
     /// other side, or `None` if the connection is cut.
     fn admit(&self, id: u64, direction: Direction, bytes: &[u8]) -> Option<Instant> {
         let mut state = self.lock();
-        match direction {
-            Direction::ToServer => state.admit_to_server(id, bytes)?,
-            Direction::ToClient => state.admit_to_client(id)?,
+        let point = state.begin(id, direction)?;
+        if point.is_some() && state.cut == point {
+            state.cut = None;
+            state.connections.remove(&id)?.close();
+            return None;
         }
-        if state.holds(id, direction) {
+        if let (Direction::ToServer, Some(recorded)) = (direction, &mut state.recorded) {
+            recorded.extend_from_slice(bytes);
+        }
+        if point.is_some() && state.hold == point {
+            state.hold = None;
+            state.connections.get_mut(&id)?.held = Some(direction);
             self.changed.notify_all();
             state = self
                 .changed
@@ -268,48 +274,20 @@ impl State {
         connection.is_some_and(|connection| connection.held == Some(direction))
     }
 
-    /// Counts what a client sends. Returns `None` if the connection is cut.
-    fn admit_to_server(&mut self, id: u64, bytes: &[u8]) -> Option<()> {
+    /// Returns the turn or the answer that begins if a connection sends in this direction now.
+    /// Gives a new turn its number. Returns `None` if the connection is cut.
+    fn begin(&mut self, id: u64, direction: Direction) -> Option<Option<Point>> {
         let connection = self.connections.get_mut(&id)?;
-        if connection.turn.is_none() {
-            self.turns += 1;
-            connection.turn = Some(self.turns);
-            if self.cut == Some(Cut::BeforeTurn(self.turns)) {
-                self.cut_now(id);
-                return None;
+        let begins = match direction {
+            Direction::ToServer if connection.turn.is_none() => {
+                self.turns += 1;
+                connection.turn = Some(self.turns);
+                connection.turn
             }
-            if self.hold == Some(Hold::Turn(self.turns)) {
-                self.hold = None;
-                connection.held = Some(Direction::ToServer);
-            }
-        }
-        if let Some(recorded) = &mut self.recorded {
-            recorded.extend_from_slice(bytes);
-        }
-        Some(())
-    }
-
-    /// Compares an answer with `cut` and `hold`. Returns `None` if the connection is cut.
-    fn admit_to_client(&mut self, id: u64) -> Option<()> {
-        let connection = self.connections.get_mut(&id)?;
-        if let Some(turn) = connection.answers() {
-            if self.cut == Some(Cut::BeforeAnswer(turn)) {
-                self.cut_now(id);
-                return None;
-            }
-            if self.hold == Some(Hold::Answer(turn)) {
-                self.hold = None;
-                connection.held = Some(Direction::ToClient);
-            }
-        }
-        Some(())
-    }
-
-    fn cut_now(&mut self, id: u64) {
-        self.cut = None;
-        if let Some(connection) = self.connections.remove(&id) {
-            connection.close();
-        }
+            Direction::ToServer => None,
+            Direction::ToClient => connection.answers(),
+        };
+        Some(begins.map(|turn| (direction, turn)))
     }
 }
 
@@ -329,18 +307,16 @@ impl Connection {
 fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let directions = [
-        (
-            Direction::ToServer,
-            client.try_clone()?,
-            server.try_clone()?,
-        ),
-        (
-            Direction::ToClient,
-            server.try_clone()?,
-            client.try_clone()?,
-        ),
-    ];
+    let to_server = (
+        Direction::ToServer,
+        client.try_clone()?,
+        server.try_clone()?,
+    );
+    let to_client = (
+        Direction::ToClient,
+        server.try_clone()?,
+        client.try_clone()?,
+    );
     let mut state = shared.lock();
     // The relay may have been dropped while the listener connected to the server.
     if state.is_closed {
@@ -358,7 +334,7 @@ fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Resu
     state.connections.insert(id, connection);
     drop(state);
 
-    for (direction, from, to) in directions {
+    for (direction, from, to) in [to_server, to_client] {
         let (sender, receiver) = mpsc::channel();
         let shared = Arc::clone(shared);
         thread::spawn(move || {
