@@ -88,8 +88,7 @@ impl Cluster {
                 (Server::Cockroach(cockroach), process)
             }
             Kind::Postgres => {
-                let postgres = Postgres::new(directory.path(), port)?;
-                postgres.create_files(fault)?;
+                let postgres = Postgres::new(directory.path(), port, fault)?;
                 let process = postgres.start()?;
                 postgres.create_user(USER, &password, DATABASE)?;
                 (Server::Postgres(postgres), process)

@@ -19,28 +19,24 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub(crate) fn new(directory: &Path, port: u16) -> Result<Postgres> {
-        let run_as = RunAs::for_postgres()?;
-        Ok(Postgres {
+    /// Creates the data directory.
+    pub(crate) fn new(directory: &Path, port: u16, fault: Option<Fault>) -> Result<Postgres> {
+        let postgres = Postgres {
             programs: binaries::postgres()?,
-            run_as,
+            run_as: RunAs::for_postgres()?,
             directory: directory.to_owned(),
             port,
-        })
+        };
+        postgres.create_files(fault)?;
+        Ok(postgres)
     }
 
-    /// Creates the data directory with `postgresql.conf` and `pg_hba.conf`.
-    pub(crate) fn create_files(&self, fault: Option<Fault>) -> Result<()> {
+    fn create_files(&self, fault: Option<Fault>) -> Result<()> {
         let data = self.directory.join("data");
-        fs::create_dir(&data)?;
         self.run_as.chown(&self.directory)?;
         let mut initdb = self.run_as.command(self.programs.join("initdb"));
-        initdb
-            .arg("-D")
-            .arg(&data)
-            .args("-U postgres -A trust".split(' '));
-        initdb.args("-E UTF8 --locale=C --no-sync --no-instructions".split(' '));
-        run(&mut initdb)?;
+        let flags = "-U postgres -A trust -E UTF8 --locale=C --no-sync --no-instructions -D";
+        run(initdb.args(flags.split(' ')).arg(&data))?;
 
         let directory = self.directory.display();
         let (ssl, rule) = match fault {
@@ -51,8 +47,8 @@ impl Postgres {
             ),
             _ => ("on", "hostssl all all all scram-sha-256"),
         };
-        // By default PostgreSQL waits a second before it looks for a deadlock. The
-        // data need not survive a power failure: no fsync.
+        // By default PostgreSQL waits a second before it looks for a deadlock. With fsync, the data
+        // would survive a power failure, which takes time.
         let settings = format!(
             "listen_addresses = '127.0.0.1, ::1'
             port = {}
@@ -100,10 +96,9 @@ impl Postgres {
     /// Runs SQL as the superuser and returns what psql prints.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<String> {
         let mut psql = self.run_as.command(self.programs.join("psql"));
-        psql.args("-X -q -At -v ON_ERROR_STOP=1 -U postgres".split(' '))
-            .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
-            .arg("-h")
-            .arg(&self.directory);
+        psql.args("-X -q -At -v ON_ERROR_STOP=1 -U postgres -h".split(' '))
+            .arg(&self.directory)
+            .args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
         run(&mut psql)
     }
 }

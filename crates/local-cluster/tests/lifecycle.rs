@@ -56,37 +56,30 @@ fn a_stopped_server_keeps_its_data_and_restarts() {
             assert_eq!(cluster.port(), port);
             cluster.execute("INSERT INTO t VALUES (1)").unwrap();
         }
+        cluster.stop().unwrap();
         let (pid, directory) = (cluster.pid(), cluster.directory().to_owned());
+        assert!(directory.join("data").exists());
         drop(cluster);
-        assert_gone(pid, &directory);
+        assert!(!is_running(pid));
+        assert!(!directory.exists());
     }
 }
 
 #[test]
-fn dropping_a_stopped_cluster_removes_its_directory() {
-    let cluster = Cluster::start().unwrap();
-    cluster.stop().unwrap();
-    let (pid, directory) = (cluster.pid(), cluster.directory().to_owned());
-    assert!(directory.join("data").exists());
-    drop(cluster);
-    assert!(!is_running(pid));
-    assert!(!directory.exists());
-}
-
-#[test]
 fn the_server_stops_when_its_program_is_killed() {
-    kill_program("a_program_that_is_killed");
+    kill_program("running");
 }
 
 #[test]
 fn the_directory_of_a_stopped_server_is_removed_when_its_program_is_killed() {
-    kill_program("a_program_that_is_killed_after_it_stopped_its_server");
+    kill_program("stopped");
 }
 
-/// Runs an ignored test of this file as a program, and kills it.
-fn kill_program(test: &str) {
+/// Runs the ignored test of this file as a program, and kills it.
+fn kill_program(state: &str) {
     let mut program = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", test])
+        .args(["--ignored", "--nocapture"])
+        .env("STATE_OF_THE_SERVER", state)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -104,22 +97,12 @@ fn kill_program(test: &str) {
 }
 
 #[test]
-#[ignore = "another test runs and kills it"]
+#[ignore = "the other tests run and kill it"]
 fn a_program_that_is_killed() {
     let cluster = Cluster::start().unwrap();
-    assert!(is_running(cluster.pid()));
-    wait_to_be_killed(&cluster);
-}
-
-#[test]
-#[ignore = "another test runs and kills it"]
-fn a_program_that_is_killed_after_it_stopped_its_server() {
-    let cluster = Cluster::start().unwrap();
-    cluster.stop().unwrap();
-    wait_to_be_killed(&cluster);
-}
-
-fn wait_to_be_killed(cluster: &Cluster) {
+    if std::env::var("STATE_OF_THE_SERVER").unwrap() == "stopped" {
+        cluster.stop().unwrap();
+    }
     println!(
         "started {} {}",
         cluster.pid(),
