@@ -1,8 +1,6 @@
 //! Runs other programs.
 
 use std::env;
-use std::fs;
-use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -50,16 +48,11 @@ impl RunAs {
         command
     }
 
-    /// Changes the owner of a file, or of a directory and its contents, to this user.
-    pub(crate) fn chown(self, path: &Path) -> Result<()> {
-        let RunAs::Other { uid, gid } = self else {
-            return Ok(());
-        };
-        chown(path, Some(uid), Some(gid))?;
-        if path.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.chown(&entry?.path())?;
-            }
+    /// Changes the owner of a directory and its contents to this user.
+    pub(crate) fn chown(self, directory: &Path) -> Result<()> {
+        if let RunAs::Other { uid, gid } = self {
+            let owner = format!("{uid}:{gid}");
+            run(Command::new("chown").args(["-R", &owner]).arg(directory))?;
         }
         Ok(())
     }

@@ -1,12 +1,11 @@
 //! The files that `local-cluster start` writes: its state, which `url` and `stop` read, and `.env`.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
 
 /// These paths are relative to the current directory, which is the root of the repository.
 const DIRECTORY: &str = ".local-cluster";
@@ -34,14 +33,11 @@ impl State {
         }))
     }
 
-    /// Writes the state file, which only its owner can read.
+    /// Writes the state file.
     pub fn write(&self) -> Result<()> {
         fs::create_dir_all(DIRECTORY)?;
-        // Renaming a complete file means that no reader sees half of it.
-        let mut file = NamedTempFile::new_in(DIRECTORY)?;
-        write!(file, "{}\n{}", self.url, self.socket.display())?;
-        file.persist_noclobber(FILE)?;
-        Ok(())
+        let text = format!("{}\n{}", self.url, self.socket.display());
+        write_new(FILE, &text).with_context(|| format!("cannot write {FILE}"))
     }
 
     /// Removes the state file and its directory.
@@ -54,18 +50,10 @@ impl State {
 
     /// Writes `.env` unless the file exists. Returns whether it was written.
     pub fn write_dotenv(&self) -> Result<bool> {
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(DOTENV);
-        match file {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
-            file => file
-                .context("cannot write .env")?
-                .write_all(self.dotenv().as_bytes())?,
+        match write_new(DOTENV, &self.dotenv()) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            written => written.context("cannot write .env").map(|()| true),
         }
-        Ok(true)
     }
 
     /// Removes `.env` if it is as `start` wrote it. Returns whether it was removed.
@@ -85,4 +73,15 @@ impl State {
             self.url
         )
     }
+}
+
+/// Writes a new file that only its owner can read: it contains a password.
+fn write_new(path: &str, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
 }
