@@ -85,18 +85,20 @@ fn start() -> Result<()> {
 }
 
 fn stop() -> Result<()> {
-    let Some((state, mut connection)) = running()? else {
-        println!("No local cluster is running.");
-        return State::remove();
+    let result = match running()? {
+        None => "No local cluster is running.",
+        Some((_, mut connection)) => {
+            connection.write_all(daemon::STOP)?;
+            // The daemon closes the connection when the server has stopped.
+            connection.read_to_end(&mut Vec::new())?;
+            "Stopped the local cluster."
+        }
     };
-    connection.write_all(daemon::STOP)?;
-    // The daemon closes the connection when the server has stopped.
-    connection.read_to_end(&mut Vec::new())?;
-    if state.remove_dotenv()? {
+    // The files are there even if the daemon was killed.
+    if State::remove()? {
         println!("Removed .env.");
     }
-    State::remove()?;
-    println!("Stopped the local cluster.");
+    println!("{result}");
     Ok(())
 }
 

@@ -40,14 +40,6 @@ impl State {
         write_new(FILE, &text).with_context(|| format!("cannot write {FILE}"))
     }
 
-    /// Removes the state file and its directory.
-    pub fn remove() -> Result<()> {
-        match fs::remove_dir_all(DIRECTORY) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
     /// Writes `.env` unless the file exists. Returns whether it was written.
     pub fn write_dotenv(&self) -> Result<bool> {
         match write_new(DOTENV, &self.dotenv()) {
@@ -56,13 +48,18 @@ impl State {
         }
     }
 
-    /// Removes `.env` if it is as `start` wrote it. Returns whether it was removed.
-    pub fn remove_dotenv(&self) -> Result<bool> {
-        let unchanged = fs::read_to_string(DOTENV).is_ok_and(|text| text == self.dotenv());
-        if unchanged {
+    /// Removes the state file, and `.env` if it is as `start` wrote it. Returns whether `.env` was
+    /// removed.
+    pub fn remove() -> Result<bool> {
+        let dotenv = State::read()?.map(|state| state.dotenv());
+        let is_ours = dotenv.is_some() && fs::read_to_string(DOTENV).ok() == dotenv;
+        if is_ours {
             fs::remove_file(DOTENV)?;
         }
-        Ok(unchanged)
+        match fs::remove_dir_all(DIRECTORY) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(is_ours),
+        }
     }
 
     /// The text of `.env`. Its password is new for each cluster, so no other file has this text.
