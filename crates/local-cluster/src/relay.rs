@@ -17,8 +17,8 @@ use anyhow::Result;
 /// of the driver or several that it sends together. A turn and its answer are one network round trip.
 /// Turns are numbered over all connections, and an answer has the number of its own turn.
 ///
-/// The message that ends a connection is a turn as well, but not a round trip: the relay does not
-/// count an answer that arrives after the client has closed its side.
+/// The message that ends a connection is a turn as well, but not a round trip. What has been sent
+/// before one side closes the connection reaches the other side; an answer after that does not.
 pub struct Relay {
     port: u16,
     shared: Arc<Shared>,
@@ -61,7 +61,8 @@ struct State {
     hold: Option<Point>,
     delay: Duration,
     recorded: Option<Vec<u8>>,
-    /// The connections by their number. A connection that is cut is removed at once.
+    /// The connections by their number. A connection is removed when it is cut or when one side has
+    /// closed it.
     connections: HashMap<u64, Connection>,
     accepted: u64,
     is_closed: bool,
@@ -78,8 +79,6 @@ struct Connection {
     turn: Option<u64>,
     /// The direction that is held back, if one is.
     held: Option<Direction>,
-    /// True if one of the two sides has closed.
-    is_half_closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -244,22 +243,6 @@ impl Shared {
         }
         Some(Instant::now() + state.delay)
     }
-
-    /// Handles the end of one direction of a connection.
-    fn end(&self, id: u64, direction: Direction) {
-        let mut state = self.lock();
-        let Some(connection) = state.connections.get_mut(&id) else {
-            return;
-        };
-        if direction == Direction::ToServer {
-            connection.turn = None;
-        }
-        if connection.is_half_closed {
-            state.connections.remove(&id);
-        } else {
-            connection.is_half_closed = true;
-        }
-    }
 }
 
 impl State {
@@ -329,7 +312,6 @@ fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Resu
         server,
         turn: None,
         held: None,
-        is_half_closed: false,
     };
     state.connections.insert(id, connection);
     drop(state);
@@ -339,7 +321,8 @@ fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Resu
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             read(id, direction, from, &shared, &sender);
-            shared.end(id, direction);
+            shared.lock().connections.remove(&id);
+            shared.changed.notify_all();
         });
         thread::spawn(move || write(to, &receiver));
     }
