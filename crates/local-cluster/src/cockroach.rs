@@ -47,7 +47,7 @@ impl Cockroach {
     /// Creates an admin user.
     pub(crate) fn create_user(&self, user: &str, password: &str) -> Result<()> {
         // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
-        // Older versions do not have this setting, and newer ones need it no longer.
+        // Older versions do not have this setting, and newer versions do not need it.
         let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
         let _ = self.execute("system", &format!("SET CLUSTER SETTING {setting} = 10610"));
         self.execute(

@@ -47,8 +47,8 @@ impl Postgres {
             ),
             _ => ("on", "hostssl all all all scram-sha-256"),
         };
-        // By default PostgreSQL waits a second before it looks for a deadlock. With fsync, the data
-        // would survive a power failure, which takes time.
+        // By default PostgreSQL waits a second before it looks for a deadlock. fsync is off because
+        // the data need not survive a power failure.
         let settings = format!(
             "listen_addresses = '127.0.0.1, ::1'
             port = {}
