@@ -82,8 +82,8 @@ const ADVICE: [(&[&str], &str); 16] = [
     (&["support tls", "support ssl", "ssl negotiation", "sslrequest", "unexpected eof", "early eof", "at eof",
        "remaining on stream", "authentication request", "closed the connection", "reset by peer",
        "wrong version number"],
-     "Perhaps this is not CockroachDB's SQL port, which is 26257. If it is, the server offers no TLS, or \
-      closed the connection."),
+     "Perhaps this is not CockroachDB's SQL port, which is 26257. If it is, the server offers no TLS, or is \
+      stopping: try again."),
     (&["pg_hba.conf", "secure mode", "ssl connection"],
      "The server does not accept this user from this network, or not without TLS: use sslmode=verify-full."),
     (&["timed out", "timeout occurred", "timeout expired"],

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::test_database::{TestDatabase, assert_usable, clusters, for_each_driver};
+use crate::test_database::{TestDatabase, assert_usable, clusters, connect, for_each_driver};
 use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
@@ -29,18 +29,6 @@ enum Outcome {
 
 fn open_accounts(database: &TestDatabase) {
     database.execute(&format!("DELETE FROM accounts; INSERT INTO accounts VALUES (1, {BALANCE}), (2, {BALANCE}), (3, {BALANCE}), (4, {BALANCE})"));
-}
-
-/// Connects; tries again until the server has started.
-fn connect<D: Driver>(url: &DatabaseUrl) -> D {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        match D::connect(url) {
-            Ok(driver) => return driver,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Takes the numbers of transfers until there are none left, and transfers 1 for each.

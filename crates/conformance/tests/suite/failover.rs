@@ -10,6 +10,8 @@ use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Fault};
 
+use crate::test_database::connect;
+
 /// SeaORM takes one host.
 mod without_sea_orm {
     use crdb_conformance::{Diesel, Postgres, TokioPostgres};
@@ -80,7 +82,7 @@ fn work<D: Driver>(
         let (from, to) = if entry % 2 == 0 { (1, 2) } else { (2, 1) };
         let outcome = driver.transfer_with_entry(entry, from, to);
         if outcome.is_err() && D::NAME != "tokio-postgres" {
-            driver = D::connect(url).unwrap();
+            driver = connect(url);
         }
         outcomes.push((entry, outcome));
     }

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crdb_conformance::{AnyError, Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
@@ -67,6 +69,18 @@ impl<'a> TestDatabase<'a> {
 pub fn through(relay: &Relay, cluster: &Cluster, url: &str) -> String {
     let port = |port: u16| format!("localhost:{port}/");
     url.replace(&port(cluster.port()), &port(relay.port()))
+}
+
+/// Connects; tries again while a server starts or stops.
+pub fn connect<D: Driver>(url: &DatabaseUrl) -> D {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match D::connect(url) {
+            Ok(driver) => return driver,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Reads the column `value` in a transaction of its own.
