@@ -164,33 +164,14 @@ fn a_mistake_is_refused_with_what_to_do() {
         "sslrootcert: there is no file {}/certs/ca.crt",
         here.display()
     );
+    #[rustfmt::skip]
     let mistakes: &[Mistake] = &[
-        (
-            "'postgresql://u@h/'",
-            &[],
-            "DATABASE_URL begins with a quote\nRemove the quotes",
-        ),
-        (
-            "host=h user=u",
-            &[],
-            "DATABASE_URL does not begin with postgresql:// or postgres://",
-        ),
+        ("'postgresql://u@h/'", &[], "DATABASE_URL begins with a quote\nRemove the quotes"),
+        ("host=h user=u", &[], "DATABASE_URL does not begin with postgresql:// or postgres://"),
         ("mysql://u@h/", &[], "DATABASE_URL does not begin with"),
-        (
-            "cockroach sql --url 'postgresql://u@h/'",
-            &[],
-            "DATABASE_URL does not begin with",
-        ),
-        (
-            "postgresql://u:<password>@h/",
-            &[],
-            "a placeholder such as <password> is left\nPut",
-        ),
-        (
-            "postgresql://u@h/?sslrootcert=<certs_dir>/ca.crt",
-            &[],
-            "a placeholder such as",
-        ),
+        ("cockroach sql --url 'postgresql://u@h/'", &[], "DATABASE_URL does not begin with"),
+        ("postgresql://u:<password>@h/", &[], "a placeholder such as <password> is left\nPut"),
+        ("postgresql://u@h/?sslrootcert=<certs_dir>/ca.crt", &[], "a placeholder such as"),
         ("postgresql://u:p@ss@h/", &[], encode),
         ("postgresql://u:p/ss@h/", &[], encode),
         ("postgresql://u:p?ss@h/", &[], encode),
@@ -199,11 +180,7 @@ fn a_mistake_is_refused_with_what_to_do() {
         ("postgresql://u:p%ss@h/", &[], encode),
         ("postgresql://u:p%4", &[], encode),
         ("postgresql://u:p@h//db", &[], encode),
-        (
-            "postgresql://u:p%FF@h/",
-            &[],
-            "the connection string is not UTF-8 text",
-        ),
+        ("postgresql://u:p%FF@h/", &[], "the connection string is not UTF-8 text"),
         ("postgresql://u:p%+5@h/", &[], encode),
         ("postgresql://u:p%00@h/", &[], encode),
         ("postgresql://u:p\"ss@h/", &[], encode),
@@ -213,91 +190,27 @@ fn a_mistake_is_refused_with_what_to_do() {
         ("postgresql://u:p@h,/db", &[], host),
         ("postgresql://u:p@::1/db", &[], host),
         ("postgresql://u:p@%2Ftmp/db", &[], host),
-        (
-            "postgresql://",
-            &[("PGHOST", "/tmp"), ("PGUSER", "u")],
-            host,
-        ),
+        ("postgresql://", &[("PGHOST", "/tmp"), ("PGUSER", "u")], host),
         ("postgresql://u:p@h:x/", &[], port),
         ("postgresql://u:p@h:0/", &[], port),
         ("postgresql://u:p/ss", &[("PGUSER", "u")], port),
         ("postgresql://u@h/", &[("PGPORT", "x")], port),
-        (
-            "postgresql://h:26257/db",
-            &[],
-            "there is no user\nWrite postgresql://USER",
-        ),
-        (
-            "postgresql://u@h/?sslmode=prefer",
-            &[],
-            "sslmode is not disable, require, verify-ca or",
-        ),
-        (
-            "postgresql://u@h/?sslmode=Verify-Full",
-            &[],
-            "sslmode is not disable, require,",
-        ),
-        (
-            "postgresql://u@h/",
-            &[("PGSSLMODE", "allow")],
-            "sslmode is not disable, require,",
-        ),
-        (
-            "postgresql://u:p@h/?channel_binding=require",
-            &[],
-            "the parameter channel_binding is not",
-        ),
-        (
-            "postgresql://u:p@h/?SSLMODE=require",
-            &[],
-            "the parameter SSLMODE is not supported\nRemove",
-        ),
-        (
-            "postgresql://u:p@h/?sslmode",
-            &[],
-            "a parameter has no \"=\"\nWrite",
-        ),
-        (
-            "postgresql://u@h/?sslmode=verify-full&sslmode=disable",
-            &[],
-            "the parameter sslmode is given",
-        ),
-        (
-            "postgresql://u@h/?connect_timeout=0",
-            &[],
-            "connect_timeout is not a whole number of",
-        ),
-        (
-            "postgresql://u@h/?connect_timeout=ten",
-            &[],
-            "connect_timeout is not a whole number of",
-        ),
+        ("postgresql://h:26257/db", &[], "there is no user\nWrite postgresql://USER"),
+        ("postgresql://u@h/?sslmode=prefer", &[], "sslmode is not disable, require, verify-ca or"),
+        ("postgresql://u@h/?sslmode=Verify-Full", &[], "sslmode is not disable, require,"),
+        ("postgresql://u@h/", &[("PGSSLMODE", "allow")], "sslmode is not disable, require,"),
+        ("postgresql://u:p@h/?channel_binding=require", &[], "the parameter channel_binding is not"),
+        ("postgresql://u:p@h/?SSLMODE=require", &[], "the parameter SSLMODE is not supported\nRemove"),
+        ("postgresql://u:p@h/?sslmode", &[], "a parameter has no \"=\"\nWrite"),
+        ("postgresql://u@h/?sslmode=verify-full&sslmode=disable", &[], "the parameter sslmode is given"),
+        ("postgresql://u@h/?connect_timeout=0", &[], "connect_timeout is not a whole number of"),
+        ("postgresql://u@h/?connect_timeout=ten", &[], "connect_timeout is not a whole number of"),
         ("postgresql://u@h/?sslrootcert=certs/ca.crt", &[], &missing),
-        (
-            "postgresql://u@h/?sslrootcert=/tmp",
-            &[],
-            "sslrootcert: there is no file /tmp",
-        ),
-        (
-            "postgresql://u@h/?sslcert=/etc/passwd",
-            &[],
-            "sslcert and sslkey go together\nName both",
-        ),
-        (
-            "postgresql://u@h/",
-            &[("PGSSLKEY", KEY), ("PGSSLCERT", "x")],
-            "sslcert: there is no file",
-        ),
-        (
-            "postgresql://u@h/",
-            &[("PGSSLCERT", "/etc/passwd"), ("PGSSLKEY", KEY)],
-            "sslkey is no file, but perhaps the text",
-        ),
-        (
-            "postgresql://u@h/",
-            &[("PGSSLROOTCERT", &long)],
-            "sslrootcert is no file, but perhaps",
-        ),
+        ("postgresql://u@h/?sslrootcert=/tmp", &[], "sslrootcert: there is no file /tmp"),
+        ("postgresql://u@h/?sslcert=/etc/passwd", &[], "sslcert and sslkey go together\nName both"),
+        ("postgresql://u@h/", &[("PGSSLKEY", KEY), ("PGSSLCERT", "x")], "sslcert: there is no file"),
+        ("postgresql://u@h/", &[("PGSSLCERT", "/etc/passwd"), ("PGSSLKEY", KEY)], "sslkey is no file, but perhaps the text"),
+        ("postgresql://u@h/", &[("PGSSLROOTCERT", &long)], "sslrootcert is no file, but perhaps"),
     ];
     for (url, variables, message) in mistakes {
         match read(url, variables) {

@@ -101,7 +101,7 @@ fn assert_consistent<D: Driver>(database: &TestDatabase, outcomes: &BTreeMap<i64
             Outcome::Ambiguous => {}
         }
     }
-    let balances = database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
+    let balances = database.balances::<D>();
     assert_eq!(balances.iter().sum::<i64>(), 4 * BALANCE, "{balances:?}");
     assert!(balances.iter().all(|balance| *balance >= 0), "{balances:?}");
     let mut from_ledger = [BALANCE; 4];

@@ -4,7 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::test_database::{
-    OpError, TestDatabase, assert_usable, clusters, create_raise, for_each_driver, operation,
+    OpError, TestDatabase, assert_outcome, assert_usable, clusters, create_raise, for_each_driver,
+    operation,
 };
 use crdb_conformance::{Driver, TransactionError};
 use crdb_local_cluster::{Cut, Kind};
@@ -36,10 +37,7 @@ fn a_successful_transaction_is_committed<D: Driver>() {
             .unwrap();
         driver.transfer_with_entry(2, 1, 2).unwrap();
         assert_eq!(database.read::<D>(ENTRIES), [1, 2]);
-        assert_eq!(
-            database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
-            [99, 101]
-        );
+        assert_eq!(database.balances::<D>(), [99, 101]);
         assert_usable(&mut driver);
     }
 }
@@ -64,10 +62,7 @@ fn a_cut_after_the_commit_was_sent_is_ambiguous_and_not_run_again<D: Driver>() {
     for cluster in clusters() {
         let database = TestDatabase::on(cluster);
         let (result, runs) = insert_and_cut::<D>(&database, Cut::BeforeAnswer(1));
-        assert!(
-            matches!(result, Err(TransactionError::AmbiguousCommit(_))),
-            "{result:?}"
-        );
+        assert_outcome!(result, AmbiguousCommit, D::NAME);
         assert_eq!(runs, 1);
         assert_eq!(database.read::<D>(ENTRIES), [1], "here it was committed");
     }
@@ -77,10 +72,7 @@ fn a_cut_before_the_commit_arrives_is_ambiguous_too<D: Driver>() {
     for cluster in clusters() {
         let database = TestDatabase::on(cluster);
         let (result, runs) = insert_and_cut::<D>(&database, Cut::BeforeTurn(1));
-        assert!(
-            matches!(result, Err(TransactionError::AmbiguousCommit(_))),
-            "{result:?}"
-        );
+        assert_outcome!(result, AmbiguousCommit, D::NAME);
         assert_eq!(runs, 1);
         assert_eq!(
             database.read::<D>(ENTRIES),
@@ -101,10 +93,7 @@ fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed
                 database.relay.cut(cut);
                 Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
             });
-            assert!(matches!(
-                operation(result.unwrap_err()),
-                OpError::Database(_)
-            ));
+            assert_outcome!(result, Operation, D::NAME);
             assert_eq!(runs, 1);
             assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
             // The connection is lost. Only a pool opens a new one.
@@ -127,10 +116,7 @@ fn a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed<D: Dr
             database.relay.cut(Cut::BeforeTurn(2));
             Ok::<_, OpError>(txn.execute("SELECT raise('40001', 'restart transaction: forced')")?)
         });
-        assert!(
-            matches!(result, Err(TransactionError::Database(_))),
-            "{result:?}"
-        );
+        assert_outcome!(result, Database, D::NAME);
     }
 }
 
@@ -144,10 +130,7 @@ fn an_error_of_the_server_is_passed_through_and_rolled_back<D: Driver>() {
             txn.execute("INSERT INTO ledger VALUES (1)")?;
             Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
         });
-        assert!(matches!(
-            operation(result.unwrap_err()),
-            OpError::Database(_)
-        ));
+        assert_outcome!(result, Operation, D::NAME);
         assert_eq!(runs, 1);
         assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
@@ -163,10 +146,7 @@ fn an_error_that_op_ignores_is_reported_as_not_committed<D: Driver>() {
             let _ = txn.execute("SELECT no_such_column FROM ledger");
             Ok::<_, OpError>(())
         });
-        assert!(
-            matches!(result, Err(TransactionError::Database(_))),
-            "{result:?}"
-        );
+        assert_outcome!(result, Database, D::NAME);
         assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
     }
@@ -214,10 +194,7 @@ fn a_constraint_that_fails_at_commit_is_reported_as_not_committed<D: Driver>() {
         let mut driver = D::connect(&database.url).unwrap();
         let result =
             driver.transact(|txn| Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (77)")?));
-        assert!(
-            matches!(result, Err(TransactionError::Database(_))),
-            "{result:?}"
-        );
+        assert_outcome!(result, Database, D::NAME);
         assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         assert_usable(&mut driver);
     }
@@ -267,10 +244,7 @@ fn an_answer_to_the_commit_that_proves_nothing_is_ambiguous<D: Driver>() {
             let database = TestDatabase::on(cluster);
             raise_at_commit(&database, sqlstate, message);
             let result = insert::<D>(&database);
-            assert!(
-                matches!(result, Err(TransactionError::AmbiguousCommit(_))),
-                "{sqlstate}: {result:?}"
-            );
+            assert_outcome!(result, AmbiguousCommit, sqlstate);
         }
     }
 }
@@ -284,10 +258,7 @@ fn an_answer_to_the_commit_that_proves_a_rollback_is_reported_as_not_committed<D
             let database = TestDatabase::on(cluster);
             raise_at_commit(&database, sqlstate, "rejected");
             let result = insert::<D>(&database);
-            assert!(
-                matches!(result, Err(TransactionError::Database(_))),
-                "{sqlstate}: {result:?}"
-            );
+            assert_outcome!(result, Database, sqlstate);
             assert_eq!(database.read::<D>(ENTRIES), [0; 0]);
         }
     }
@@ -321,10 +292,7 @@ fn a_transfer_that_is_refused_changes_nothing<D: Driver>() {
                 "{refused:?}"
             );
             assert_eq!(refused.to_string(), sentence);
-            assert_eq!(
-                database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id"),
-                [100, 100]
-            );
+            assert_eq!(database.balances::<D>(), [100, 100]);
         }
         assert_usable(&mut driver);
     }

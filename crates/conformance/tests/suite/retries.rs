@@ -106,7 +106,7 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
             D::NAME,
             cluster.kind()
         );
-        let balances = database.read::<D>("SELECT balance AS value FROM accounts ORDER BY id");
+        let balances = database.balances::<D>();
         assert_eq!(balances, [100, 100]);
     }
 }

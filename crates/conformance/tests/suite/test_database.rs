@@ -59,6 +59,11 @@ impl<'a> TestDatabase<'a> {
             .unwrap()
     }
 
+    /// Reads all balances on a new connection, in the order of the ids.
+    pub fn balances<D: Driver>(&self) -> Vec<i64> {
+        self.read::<D>("SELECT balance AS value FROM accounts ORDER BY id")
+    }
+
     /// Reads the column `value` on a new connection.
     pub fn read<D: Driver>(&self, sql: &str) -> Vec<i64> {
         read(&mut D::connect(&self.url).unwrap(), sql)
@@ -166,3 +171,13 @@ macro_rules! for_each_driver {
     };
 }
 pub(crate) use for_each_driver;
+
+/// Asserts that a transaction failed with this variant of `TransactionError`.
+macro_rules! assert_outcome {
+    ($result:expr, $variant:ident, $context:expr) => {
+        let failed = &$result;
+        let is_it = matches!(failed, Err(crdb_conformance::TransactionError::$variant(_)));
+        assert!(is_it, "{}: {failed:?}", $context);
+    };
+}
+pub(crate) use assert_outcome;
