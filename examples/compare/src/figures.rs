@@ -1,23 +1,20 @@
-//! The figures, with their units in their names.
+//! The figures, with their units in their names. Latencies include retries.
 
 use serde::Serialize;
 
 use crate::server::Server;
 
 /// All figures of a run.
-#[derive(Debug, Serialize)]
+#[derive(Default, Serialize)]
 pub struct Figures {
-    /// The server.
     pub server: Server,
-    /// The host and port of the server.
     pub host: String,
-    /// The client machine.
+    /// The client.
     pub machine: String,
-    /// The versions of the drivers.
     pub versions: Vec<(String, String)>,
-    /// The number of rounds in which the contestants took turns.
+    /// The number of slots in which each figure was measured.
     pub rounds: usize,
-    /// The number of workers under contention.
+    /// The largest number of workers under contention.
     pub workers: u16,
     /// The parts that were left out, each with the reason.
     pub left_out: Vec<String>,
@@ -26,123 +23,70 @@ pub struct Figures {
 }
 
 /// The figures of a driver or yardstick. A figure that was not measured is null.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Default, Serialize)]
 pub struct Measured {
-    /// The contestant's name.
     pub name: String,
-    /// Network round trips.
+    #[serde(skip)]
+    pub is_driver: bool,
     pub round_trips: Option<RoundTrips>,
-    /// One worker.
     pub one_worker: Option<OneWorker>,
-    /// Several workers on four accounts.
     pub contention: Option<Contention>,
-    /// One worker behind simulated distances.
+    /// 1, 2, 4, … workers under contention; `contention` has the figures of the last number.
+    pub clients: Vec<Clients>,
     pub distance: Vec<Distance>,
-    /// The cost of the dependency. Drivers have it, yardsticks do not.
-    pub cost: Option<Cost>,
-}
-
-impl Measured {
-    /// Returns figures that hold nothing but a name.
-    pub fn named(name: &str) -> Measured {
-        Measured {
-            name: name.to_owned(),
-            ..Measured::default()
-        }
-    }
-
-    /// Returns whether this is a driver, not a yardstick.
-    pub fn is_driver(&self) -> bool {
-        self.cost.is_some()
-    }
 }
 
 /// Network round trips.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Serialize)]
 pub struct RoundTrips {
-    /// To connect.
     pub connect: Option<u64>,
-    /// For the first transfer.
     pub transfer_first: Option<u64>,
     /// For each further transfer.
     pub transfer_steady: u64,
-    /// For a transfer that is retried once.
-    pub transfer_retried_once: Option<u64>,
 }
 
-/// One worker; medians over the rounds.
-#[derive(Clone, Debug, Serialize)]
+/// One worker; medians over the slots.
+#[derive(Serialize)]
 pub struct OneWorker {
-    /// The time to connect.
     pub connect_ms: f64,
-    /// Transfers per second.
     pub transfers_per_second: f64,
-    /// The latency of the median transfer.
     pub p50_ms: f64,
-    /// The latency that 95 of 100 transfers do not exceed.
     pub p95_ms: f64,
-    /// The latency that 99 of 100 transfers do not exceed.
     pub p99_ms: f64,
-    /// The latency of the slowest transfer of all rounds.
+    /// The slowest transfer of all slots.
     pub max_ms: f64,
 }
 
-/// Several workers on four accounts; medians over the rounds.
-#[derive(Clone, Debug, Serialize)]
+/// The largest number of workers, on four accounts.
+#[derive(Serialize)]
 pub struct Contention {
-    /// Transfers per second, all workers together.
-    pub transfers_per_second: f64,
-    /// Retries per transfer.
-    pub retries_per_transfer: f64,
-    /// The latency of the median transfer, retries included.
-    pub p50_ms: f64,
-    /// The latency that 99 of 100 transfers do not exceed, retries included.
-    pub p99_ms: f64,
-    /// Whether the sum of all balances was the same after the run as before.
+    #[serde(flatten)]
+    pub load: Load,
+    /// Whether the sum of the balances is unchanged. If it is not, the run fails.
     pub balances_conserved: bool,
 }
 
+/// A number of workers on four accounts.
+#[derive(Clone, Serialize)]
+pub struct Clients {
+    pub workers: u16,
+    #[serde(flatten)]
+    pub load: Load,
+}
+
+/// All workers together; medians over the slots.
+#[derive(Clone, Default, Serialize)]
+pub struct Load {
+    pub transfers_per_second: f64,
+    pub retries_per_transfer: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
 /// One worker at one simulated distance.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Serialize)]
 pub struct Distance {
-    /// The distance: the time of a network round trip.
+    /// The distance, as the time of a network round trip.
     pub round_trip_ms: u64,
-    /// The latency of the median transfer.
     pub transfer_p50_ms: f64,
-}
-
-/// The cost of a driver as a dependency.
-#[derive(Clone, Debug, Serialize)]
-pub struct Cost {
-    /// Crates in the dependency tree.
-    pub crates: Option<usize>,
-    /// Lines of code in connect, both samples and the retry function, without comments and blank
-    /// lines.
-    pub sample_lines: usize,
-    /// The time of a release build from scratch.
-    pub build_seconds: Option<f64>,
-    /// The size of the transfer sample's stripped binary.
-    pub binary_bytes: Option<u64>,
-}
-
-/// Returns the median, or 0 if there are no values.
-pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => values[count / 2],
-        count => (values[count / 2 - 1] + values[count / 2]) / 2.0,
-    }
-}
-
-/// Returns a figure with three significant digits, for readers.
-pub fn readable(value: f64) -> String {
-    if value >= 100.0 || value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
-    }
 }

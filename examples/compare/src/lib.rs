@@ -1,31 +1,135 @@
-//! Measures the drivers' samples side by side and writes a report. The program is `compare.rs`.
+//! Measures the drivers' samples side by side and writes a report, for the example `compare`.
 //!
 //! # Layout
 //!
-//! - What is compared, drivers and yardsticks: [`contestant`], [`transfer`], [`pgbench`].
-//! - Where it runs, in a schema and behind a relay: [`schema`], [`server`], [`relayed`].
-//! - What is measured: [`round_trips`], [`measure`] with [`turn`], [`cost`].
-//! - The results: [`figures`].
-//! - Their presentation: [`verdict`], [`chart`], [`tables`], and [`report`] with its template.
-//! - The command line, the progress bar and Ctrl-C: [`options`], [`progress`], [`stop`].
+//! - `contestant.rs`, `pgbench.rs`: what is compared, drivers and yardsticks.
+//! - `schema.rs`, `server.rs`, `url.rs`: where it runs, and the connection strings for that.
+//! - `round_trips.rs`, `measure.rs`, `slot.rs`: what is measured.
+//! - `figures.rs`, `parts.rs`: the results, and their tables.
+//! - `report.rs` with its template, `samples.rs`: the report with the samples' code.
+//! - `options.rs`, `progress.rs`: the command line, the progress bar and Ctrl-C.
 
-#![warn(missing_docs)]
+mod contestant;
+mod figures;
+mod measure;
+mod options;
+mod parts;
+mod pgbench;
+mod progress;
+mod report;
+mod round_trips;
+mod samples;
+mod schema;
+mod server;
+mod slot;
+mod url;
 
-pub mod chart;
-pub mod contestant;
-pub mod cost;
-pub mod figures;
-pub mod measure;
-pub mod options;
-pub mod pgbench;
-pub mod progress;
-pub mod relayed;
-pub mod report;
-pub mod round_trips;
-pub mod schema;
-pub mod server;
-pub mod stop;
-pub mod tables;
-pub mod transfer;
-pub mod turn;
-pub mod verdict;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use crdb_connection::DatabaseUrl;
+
+use crate::figures::Figures;
+use crate::measure::Measurement;
+use crate::options::Options;
+use crate::pgbench::Pgbench;
+use crate::progress::Stopped;
+use crate::round_trips::Relayed;
+use crate::schema::Schema;
+
+/// Runs the comparison that the command line asks for.
+///
+/// # Errors
+///
+/// Returns an error if the server cannot be measured, or if a file cannot be written.
+pub fn run() -> Result<ExitCode> {
+    match compare(&Options::parse()) {
+        Err(error) if error.is::<Stopped>() => {
+            eprintln!("Stopped.");
+            Ok(ExitCode::from(130))
+        }
+        result => result.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    progress::stop_on_ctrl_c()?;
+    // A path that cannot be written must fail before the minutes of measuring, not after.
+    check_writable(&options.report)?;
+    if let Some(path) = &options.json {
+        check_writable(path)?;
+    }
+    let schema = Schema::create(&DatabaseUrl::from_env()?)?;
+    let figures = measure(&schema, options)?;
+    drop(schema);
+
+    for part in parts::parts(&figures) {
+        println!("{}", parts::table(&part, &figures));
+    }
+    for reason in &figures.left_out {
+        println!("Left out: {reason}");
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+    }
+    fs::write(&options.report, report::render(&figures)?)?;
+    println!("Report: {}", options.report.display());
+    Ok(())
+}
+
+fn check_writable(path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+fn measure(schema: &Schema, options: &Options) -> Result<Figures> {
+    let mut measurement = Measurement::new(&schema.url, options);
+    let mut pgbench = Pgbench::find(&schema.url);
+    let mut left_out = Vec::new();
+    if let Some(relayed) = Relayed::start(&schema.url)? {
+        measurement.round_trips(&relayed, &mut pgbench)?;
+        measurement.distance(&relayed)?;
+    } else {
+        left_out.push("round trips and distance: the server is not on this machine".to_owned());
+    }
+    measurement.one_worker(&mut pgbench)?;
+    measurement.contention()?;
+    ensure!(
+        schema.is_conserved()?,
+        "money was lost or created: the balances do not add up"
+    );
+    let mut contestants = measurement.figures();
+    match pgbench.figures() {
+        Ok(figures) => contestants.push(figures),
+        Err(reason) => left_out.push(reason),
+    }
+    Ok(Figures {
+        server: schema.server.clone(),
+        host: url::hosts(&schema.url),
+        machine: machine(),
+        versions: samples::versions()?,
+        rounds: options.rounds(),
+        workers: options.workers,
+        left_out,
+        contestants,
+    })
+}
+
+/// Describes the client. Figures of a debug build are no figures of the drivers.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    let is_debug = cfg!(debug_assertions);
+    let build = if is_debug { ", debug build" } else { "" };
+    format!("{os} {arch}, {cores} cores{build}")
+}

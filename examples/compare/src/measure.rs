@@ -1,132 +1,177 @@
-//! Latency, throughput and retries. The contestants take turns in short rounds, so that a machine
-//! whose speed drifts slows all of them alike. A figure is the median over the rounds.
+//! Latency, throughput and retries. The contestants alternate in short slots, so that a machine
+//! whose speed drifts slows all of them alike. A figure is the median over the slots.
 
-use std::cell::Cell;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use crdb_connection::Config;
+use crdb_connection::DatabaseUrl;
 
-use crate::contestant::Contestant;
-use crate::figures::{Contention, Distance, OneWorker, median};
+use crate::contestant::{Contestant, Transfer, contestants};
+use crate::figures::{Clients, Contention, Distance, Load, Measured, OneWorker};
 use crate::options::Options;
 use crate::pgbench::Pgbench;
 use crate::progress::Progress;
-use crate::relayed::Relayed;
-use crate::transfer::Transfer;
-use crate::turn::{self, Turn};
+use crate::round_trips::{self, Relayed};
+use crate::slot::Slot;
 
 /// The simulated distances, as times of a network round trip.
-pub const DISTANCES_MS: [u64; 3] = [1, 10, 50];
+const DISTANCES_MS: [u64; 3] = [1, 10, 50];
 
-/// Measures connecting and transferring with one worker. pgbench takes its turn in each round.
-///
-/// # Errors
-///
-/// Returns an error if a connection or a transfer fails, or after Ctrl-C.
-pub fn one_worker(
-    contestants: &[Contestant],
-    pgbench: &mut Pgbench,
-    config: &Config,
-    options: &Options,
-    progress: &Progress,
-) -> Result<Vec<OneWorker>> {
-    let mut connections = Vec::new();
-    let mut connects_ms: Vec<Vec<f64>> = Vec::new();
-    for contestant in contestants {
-        progress.begin("one worker", contestant.name)?;
-        let mut times = Vec::new();
-        for _ in 0..options.rounds() {
-            let before = Instant::now();
-            let mut connection = (contestant.connect)(config)?;
-            times.push(before.elapsed().as_secs_f64() * 1000.0);
-            connection.transfer(11, 12)?;
-            connection.transfer(12, 11)?;
-            if times.len() == options.rounds() {
-                connections.push(connection);
-            }
-        }
-        connects_ms.push(times);
-    }
-    let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
-    for round in 1..=options.rounds() {
-        for ((contestant, connection), turns) in
-            contestants.iter().zip(&mut connections).zip(&mut turns)
-        {
-            progress.begin("one worker", &format!("{}, round {round}", contestant.name))?;
-            let end = Instant::now() + options.turn();
-            let enough = || Instant::now() >= end;
-            turns.push(Turn::take(connection.as_mut(), [11, 12], enough)?);
-            progress.done(options.turn());
-        }
-        progress.begin("one worker", &format!("pgbench, round {round}"))?;
-        pgbench.take_turn(options.turn());
-        progress.done(options.turn());
-    }
-    Ok(connects_ms
-        .iter()
-        .zip(&turns)
-        .map(|(connects_ms, turns)| turn::one_worker(connects_ms, turns))
-        .collect())
+/// The contestants with their figures, and what all measurements need.
+pub struct Measurement<'a> {
+    contestants: Vec<(Contestant, Measured)>,
+    url: &'a DatabaseUrl,
+    options: &'a Options,
+    progress: Progress,
 }
 
-/// Measures several workers, each with its own connection, on four accounts.
-///
-/// # Errors
-///
-/// Returns an error if a connection or a transfer fails, or after Ctrl-C.
-pub fn contention(
-    contestants: &[Contestant],
-    config: &Config,
-    options: &Options,
-    progress: &Progress,
-) -> Result<Vec<Contention>> {
-    let mut connections: Vec<Vec<Box<dyn Transfer>>> = Vec::new();
-    for contestant in contestants {
-        progress.begin("contention", contestant.name)?;
-        let workers = (0..options.workers).map(|_| (contestant.connect)(config));
-        connections.push(workers.collect::<Result<_>>()?);
-    }
-    let mut turns: Vec<Vec<Turn>> = contestants.iter().map(|_| Vec::new()).collect();
-    for round in 1..=options.rounds() {
-        for ((contestant, workers), turns) in
-            contestants.iter().zip(&mut connections).zip(&mut turns)
-        {
-            progress.begin("contention", &format!("{}, round {round}", contestant.name))?;
-            turns.push(turn_of_workers(workers, options.turn())?);
-            progress.done(options.turn());
+impl Measurement<'_> {
+    pub fn new<'a>(url: &'a DatabaseUrl, options: &'a Options) -> Measurement<'a> {
+        let contestants = contestants(&options.drivers).map(|contestant| {
+            let measured = Measured {
+                name: contestant.name.to_owned(),
+                is_driver: options.drivers.iter().any(|name| name == contestant.name),
+                ..Measured::default()
+            };
+            (contestant, measured)
+        });
+        let contestants: Vec<_> = contestants.collect();
+        Measurement {
+            url,
+            options,
+            progress: Progress::new(options.about(contestants.len())),
+            contestants,
         }
     }
-    let figures = turns.iter().map(|turns| Contention {
-        transfers_per_second: median(turns.iter().map(Turn::per_second)),
-        retries_per_transfer: median(turns.iter().map(Turn::retries_per_transfer)),
-        p50_ms: median(turns.iter().map(|turn| turn.quantile_ms(0.5))),
-        p99_ms: median(turns.iter().map(|turn| turn.quantile_ms(0.99))),
-        balances_conserved: false,
-    });
-    Ok(figures.collect())
+
+    /// Counts network round trips, those of pgbench too.
+    pub fn round_trips(&mut self, relayed: &Relayed, pgbench: &mut Pgbench) -> Result<()> {
+        for (contestant, measured) in &mut self.contestants {
+            self.progress.begin("round trips", contestant.name)?;
+            measured.round_trips = Some(round_trips::count(relayed, contestant)?);
+        }
+        self.progress.begin("round trips", "pgbench")?;
+        pgbench.count_round_trips(relayed);
+        Ok(())
+    }
+
+    /// Measures one worker behind each of the simulated distances.
+    pub fn distance(&mut self, relayed: &Relayed) -> Result<()> {
+        for (contestant, measured) in &mut self.contestants {
+            relayed.relay.set_delay(Duration::ZERO);
+            let mut connection = (contestant.connect)(&relayed.url)?;
+            connection.transfer(11, 12)?;
+            for round_trip_ms in DISTANCES_MS {
+                let detail = format!("{}, {round_trip_ms} ms", contestant.name);
+                self.progress.begin("distance", &detail)?;
+                let begin = Instant::now();
+                let each_way = Duration::from_micros(round_trip_ms * 500);
+                relayed.relay.set_delay(each_way);
+                let mut left = self.options.transfers_at_distance() + 1;
+                let enough = || {
+                    left -= 1;
+                    left == 0
+                };
+                let slot = Slot::measure(connection.as_mut(), [12, 11], enough)?;
+                measured.distance.push(Distance {
+                    round_trip_ms,
+                    transfer_p50_ms: slot.quantile_ms(0.5),
+                });
+                self.progress.done(begin.elapsed());
+            }
+        }
+        relayed.relay.set_delay(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Measures connecting and transferring with one worker. pgbench has a slot in each round.
+    pub fn one_worker(&mut self, pgbench: &mut Pgbench) -> Result<()> {
+        let length = self.options.slot();
+        let mut all: Vec<(Vec<f64>, Vec<Slot>)> = vec![Default::default(); self.contestants.len()];
+        for round in 1..=self.options.rounds() {
+            for ((contestant, _), (connects_ms, slots)) in self.contestants.iter().zip(&mut all) {
+                let detail = format!("{}, round {round}", contestant.name);
+                self.progress.begin("one worker", &detail)?;
+                let before = Instant::now();
+                let mut connection = (contestant.connect)(self.url)?;
+                connects_ms.push(before.elapsed().as_secs_f64() * 1000.0);
+                // The first transfers fill the caches of the driver and the server.
+                connection.transfer(11, 12)?;
+                connection.transfer(12, 11)?;
+                let end = Instant::now() + length;
+                let enough = || Instant::now() >= end;
+                slots.push(Slot::measure(connection.as_mut(), [11, 12], enough)?);
+                self.progress.done(length);
+            }
+            let detail = format!("pgbench, round {round}");
+            self.progress.begin("one worker", &detail)?;
+            pgbench.measure_slot(length);
+            self.progress.done(length);
+        }
+        for ((_, measured), (connects_ms, slots)) in self.contestants.iter_mut().zip(all) {
+            measured.one_worker = Some(OneWorker::of(connects_ms, &slots));
+        }
+        Ok(())
+    }
+
+    /// Measures 1, 2, 4, … workers, each with its own connection, on four accounts.
+    pub fn contention(&mut self) -> Result<()> {
+        let mut connections: Vec<Vec<Box<dyn Transfer>>> = Vec::new();
+        for (contestant, _) in &self.contestants {
+            self.progress.begin("contention", contestant.name)?;
+            let workers = (0..self.options.workers).map(|_| (contestant.connect)(self.url));
+            connections.push(workers.collect::<Result<_>>()?);
+        }
+        for (workers, length) in self.options.contention() {
+            let mut all: Vec<Vec<Slot>> = vec![Vec::new(); self.contestants.len()];
+            for round in 1..=self.options.rounds() {
+                for (place, (contestant, _)) in self.contestants.iter().enumerate() {
+                    let detail = format!("{}, {workers} workers, round {round}", contestant.name);
+                    self.progress.begin("contention", &detail)?;
+                    let connections = &mut connections[place][..usize::from(workers)];
+                    all[place].push(concurrently(connections, length)?);
+                    self.progress.done(length);
+                }
+            }
+            for ((_, measured), slots) in self.contestants.iter_mut().zip(&all) {
+                let load = Load::of(slots);
+                measured.contention = Some(Contention {
+                    load: load.clone(),
+                    balances_conserved: true,
+                });
+                measured.clients.push(Clients { workers, load });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the measurement and returns the figures in the order of the contestants.
+    pub fn figures(self) -> Vec<Measured> {
+        let figures = self.contestants.into_iter();
+        figures.map(|(_, measured)| measured).collect()
+    }
 }
 
 /// Lets all workers begin at once and stops them together, after `length` or at the first failure.
-fn turn_of_workers(workers: &mut [Box<dyn Transfer>], length: Duration) -> Result<Turn> {
+fn concurrently(workers: &mut [Box<dyn Transfer>], length: Duration) -> Result<Slot> {
     let (ready, enough) = (&Barrier::new(workers.len() + 1), &AtomicBool::new(false));
-    let turns: Vec<Result<Turn>> = thread::scope(|scope| {
+    let slots: Vec<Result<Slot>> = thread::scope(|scope| {
         let workers: Vec<_> = workers
             .iter_mut()
             .enumerate()
             .map(|(number, connection)| {
                 scope.spawn(move || {
                     ready.wait();
-                    let turn = Turn::take(connection.as_mut(), accounts(number), || {
+                    let slot = Slot::measure(connection.as_mut(), accounts(number), || {
                         enough.load(Ordering::Relaxed)
                     });
-                    if turn.is_err() {
+                    if slot.is_err() {
                         enough.store(true, Ordering::Relaxed);
                     }
-                    turn
+                    slot
                 })
             })
             .collect();
@@ -139,15 +184,14 @@ fn turn_of_workers(workers: &mut [Box<dyn Transfer>], length: Duration) -> Resul
         workers
             .into_iter()
             .map(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow!("a worker panicked")))
+                let panicked = |_| Err(anyhow!("a worker panicked"));
+                worker.join().unwrap_or_else(panicked)
             })
             .collect()
     });
-    let mut all = Turn::empty()?;
-    for turn in turns {
-        all.add(&turn?)?;
+    let mut all = Slot::empty()?;
+    for slot in slots {
+        all.add(&slot?)?;
     }
     Ok(all)
 }
@@ -157,40 +201,4 @@ fn accounts(worker: usize) -> [i64; 2] {
     let from = worker % 4;
     let to = (from + 1 + worker / 4 % 3) % 4;
     [13 + from as i64, 13 + to as i64]
-}
-
-/// Measures one worker behind each of the simulated distances.
-///
-/// # Errors
-///
-/// Returns an error if a connection or a transfer fails, or after Ctrl-C.
-pub fn distance(
-    contestants: &[Contestant],
-    relayed: &Relayed,
-    options: &Options,
-    progress: &Progress,
-) -> Result<Vec<Vec<Distance>>> {
-    let mut figures: Vec<Vec<Distance>> = contestants.iter().map(|_| Vec::new()).collect();
-    for (contestant, figures) in contestants.iter().zip(&mut figures) {
-        relayed.relay.set_delay(Duration::ZERO);
-        let mut connection = (contestant.connect)(&relayed.config)?;
-        connection.transfer(11, 12)?;
-        for round_trip_ms in DISTANCES_MS {
-            let detail = format!("{}, {round_trip_ms} ms", contestant.name);
-            progress.begin("distance", &detail)?;
-            let begin = Instant::now();
-            let each_way = Duration::from_micros(round_trip_ms * 500);
-            relayed.relay.set_delay(each_way);
-            let count = Cell::new(0);
-            let enough = || count.replace(count.get() + 1) >= options.transfers_at_distance();
-            let turn = Turn::take(connection.as_mut(), [12, 11], enough)?;
-            figures.push(Distance {
-                round_trip_ms,
-                transfer_p50_ms: turn.quantile_ms(0.5),
-            });
-            progress.done(begin.elapsed());
-        }
-    }
-    relayed.relay.set_delay(Duration::ZERO);
-    Ok(figures)
 }

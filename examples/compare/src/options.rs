@@ -34,13 +34,9 @@ pub struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = names(),
           value_parser = PossibleValuesParser::new(names()))]
     pub drivers: Vec<String>,
-    /// The number of workers under contention.
+    /// The largest number of workers under contention; 1, 2, 4, … workers are measured too.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
-    /// Also build each driver's transfer sample from scratch, for build time and size. Takes
-    /// minutes.
-    #[arg(long)]
-    pub build: bool,
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -48,14 +44,32 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Options {
-    /// Returns the number of rounds in which the contestants take turns.
+    /// Returns the number of rounds. Each contestant has a slot in each round.
     pub fn rounds(&self) -> usize {
-        if self.quick { 3 } else { 7 }
+        if self.quick { 3 } else { 5 }
     }
 
-    /// Returns the length of a turn.
-    pub fn turn(&self) -> Duration {
-        Duration::from_millis(if self.quick { 400 } else { 2000 })
+    /// Returns the length of a slot.
+    pub fn slot(&self) -> Duration {
+        Duration::from_millis(if self.quick { 400 } else { 1200 })
+    }
+
+    /// Returns 1, 2, 4, … and the largest number of workers, each with the length of its slots. The
+    /// smaller numbers share the length of one slot.
+    pub fn contention(&self) -> Vec<(u16, Duration)> {
+        let powers = (0..16).map(|power| 1 << power);
+        let smaller: Vec<u16> = powers.take_while(|n| *n < self.workers).collect();
+        let share = self.slot() / smaller.len().max(1) as u32;
+        let smaller = smaller.into_iter().map(|workers| (workers, share));
+        smaller.chain([(self.workers, self.slot())]).collect()
+    }
+
+    /// Returns about how long a run takes with this number of contestants.
+    pub fn about(&self, contestants: usize) -> Duration {
+        // Each has a slot with one worker and one or two under contention; pgbench has one.
+        let slots = (3 * contestants + 1) * self.rounds();
+        let at_distance = Duration::from_millis(300) * self.transfers_at_distance() as u32;
+        self.slot() * slots as u32 + at_distance * contestants as u32
     }
 
     /// Returns the number of transfers that are measured at each distance.

@@ -1,22 +1,41 @@
-//! The progress of a run.
+//! The progress of a run, until it ends or Ctrl-C stops it.
 
-use std::io::IsTerminal;
+use std::cell::RefCell;
+use std::io::{IsTerminal, stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::stop::{self, Stopped};
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// The user pressed Ctrl-C.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct Stopped;
+
+/// Handles Ctrl-C and SIGTERM: the comparison stops at its next step, so that it can drop its
+/// schema.
+pub fn stop_on_ctrl_c() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed))
+}
+
+/// Returns an error after Ctrl-C.
+pub fn check_stopped() -> Result<(), Stopped> {
+    let stopped = STOPPED.load(Ordering::Relaxed);
+    if stopped { Err(Stopped) } else { Ok(()) }
+}
 
 /// A progress bar on a terminal, plain lines elsewhere; both on standard error.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    last: std::cell::RefCell<String>,
+    last: RefCell<String>,
 }
 
 impl Progress {
     /// Returns the progress of a run that takes about this long.
     pub fn new(about: Duration) -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(about.as_millis() as u64);
             let style = ProgressStyle::with_template("{bar:30} {eta} left  {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -25,17 +44,13 @@ impl Progress {
         });
         Progress {
             bar,
-            last: Default::default(),
+            last: RefCell::default(),
         }
     }
 
-    /// Shows what is measured next.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error after Ctrl-C.
+    /// Shows what is measured next. Returns an error after Ctrl-C.
     pub fn begin(&self, part: &str, detail: &str) -> Result<(), Stopped> {
-        stop::check()?;
+        check_stopped()?;
         match &self.bar {
             Some(bar) => bar.set_message(format!("{part}: {detail}")),
             None if *self.last.borrow() != part => eprintln!("measuring {part}…"),

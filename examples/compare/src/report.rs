@@ -7,44 +7,35 @@ use syntect::html::{ClassStyle, ClassedHTMLGenerator, css_for_theme_with_class_s
 use syntect::parsing::SyntaxSet;
 use syntect::util::LinesWithEndings;
 
-use crate::chart::{Chart, charts};
-use crate::cost::{FILES, source};
 use crate::figures::Figures;
-use crate::tables::{Table, tables};
-use crate::verdict::verdict;
+use crate::parts::{Part, parts};
+use crate::samples::{FILES, read};
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Report<'a> {
     figures: &'a Figures,
-    verdict: Vec<String>,
     drivers: Vec<&'a str>,
-    charts: Vec<Chart>,
-    tables: Vec<Table>,
-    topics: Vec<Topic<'a>>,
+    parts: Vec<Part>,
+    topics: Vec<Topic>,
     light: String,
     dark: String,
 }
 
 /// One of the samples' files, in the version of each driver.
-struct Topic<'a> {
+struct Topic {
     title: &'static str,
-    columns: Vec<Column<'a>>,
+    columns: Vec<Column>,
 }
 
-struct Column<'a> {
-    driver: &'a str,
+struct Column {
+    driver: String,
     path: String,
     highlighted: String,
 }
 
 const STYLE: ClassStyle = ClassStyle::SpacedPrefixed { prefix: "hl-" };
 
-/// Renders the report.
-///
-/// # Errors
-///
-/// Returns an error if a sample's source cannot be read.
 pub fn render(figures: &Figures) -> Result<String> {
     let syntaxes = SyntaxSet::load_defaults_newlines();
     let themes = ThemeSet::load_defaults().themes;
@@ -52,32 +43,25 @@ pub fn render(figures: &Figures) -> Result<String> {
         Some(theme) => css_for_theme_with_class_style(theme, STYLE),
         None => Ok(String::new()),
     };
-    let drivers: Vec<&str> = figures
-        .contestants
-        .iter()
-        .filter(|measured| measured.is_driver())
-        .map(|measured| measured.name.as_str())
-        .collect();
+    let all = figures.contestants.iter().filter(|one| one.is_driver);
+    let drivers: Vec<&str> = all.map(|one| one.name.as_str()).collect();
     let mut topics = Vec::new();
     for (title, file) in FILES {
-        let mut columns = Vec::new();
-        for driver in drivers.iter().copied() {
-            let text = source(driver, file)?;
+        let column = |driver: &&str| -> Result<Column> {
             let path = format!("examples/{driver}/{file}");
-            columns.push(Column {
-                driver,
+            Ok(Column {
+                driver: driver.to_string(),
+                highlighted: highlight(&read(&path)?, &syntaxes)?,
                 path,
-                highlighted: highlight(&text, &syntaxes)?,
-            });
-        }
+            })
+        };
+        let columns = drivers.iter().map(column).collect::<Result<_>>()?;
         topics.push(Topic { title, columns });
     }
     let report = Report {
         figures,
-        verdict: verdict(figures),
         drivers,
-        charts: charts(figures),
-        tables: tables(figures),
+        parts: parts(figures),
         topics,
         light: css("InspiredGitHub")?,
         dark: css("base16-ocean.dark")?,

@@ -2,57 +2,32 @@
 
 use std::fmt;
 
-use anyhow::Result;
-use postgres::Client;
+use postgres::{Client, Error};
 use serde::Serialize;
 
 /// The server that a connection leads to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Server {
-    /// The result of `SELECT version()`.
     pub version: String,
-    /// The gateway node, on CockroachDB, if the user may read it.
+    /// The number of the gateway node, on CockroachDB.
     pub node: Option<i64>,
-    /// The number of live nodes, on CockroachDB, if the user may read it.
+    /// The number of live nodes, on CockroachDB.
     pub live_nodes: Option<i64>,
 }
 
 impl Server {
-    /// Asks the server.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the server does not return its version.
-    pub fn of(client: &mut Client) -> Result<Server> {
-        let version: String = client.query_one("SELECT version()", &[])?.try_get(0)?;
-        let (node, live_nodes) = if version.starts_with("CockroachDB") {
-            (node(client), live_nodes(client))
-        } else {
-            (None, None)
-        };
+    pub fn of(client: &mut Client) -> Result<Server, Error> {
+        let version = client.query_one("SELECT version()", &[])?.try_get(0)?;
+        // From 25.4 on, `crdb_internal` is restricted. A virtual cluster has no `gossip_nodes`.
+        let mut number = |sql| -> Option<i64> { client.query_one(sql, &[]).ok()?.try_get(0).ok() };
+        let node = number("SELECT crdb_internal.node_id()::INT8");
+        let live = number("SELECT count(*)::INT8 FROM crdb_internal.gossip_nodes WHERE is_live");
         Ok(Server {
             version,
             node,
-            live_nodes,
+            live_nodes: live.filter(|nodes| *nodes > 0),
         })
     }
-}
-
-/// Returns the number of the node that serves this connection, or `None` if it is not known.
-pub fn node(client: &mut Client) -> Option<i64> {
-    number(client, "SELECT crdb_internal.node_id()::INT8")
-}
-
-/// Returns the number of live nodes in the cluster, or `None` if it is not known. Versions from
-/// 25.4 on restrict `crdb_internal`, and a virtual cluster has no `gossip_nodes`.
-pub fn live_nodes(client: &mut Client) -> Option<i64> {
-    let sql = "SELECT count(*)::INT8 FROM crdb_internal.gossip_nodes WHERE is_live";
-    number(client, sql).filter(|nodes| *nodes > 0)
-}
-
-/// Any failure means that the figure is left out of the report.
-fn number(client: &mut Client, sql: &str) -> Option<i64> {
-    client.query_one(sql, &[]).ok()?.try_get(0).ok()
 }
 
 impl fmt::Display for Server {
@@ -61,10 +36,38 @@ impl fmt::Display for Server {
         if let Some(node) = self.node {
             write!(f, "; gateway node {node}")?;
         }
-        match self.live_nodes {
-            Some(1) => write!(f, "; a cluster of 1 live node"),
-            Some(nodes) => write!(f, "; a cluster of {nodes} live nodes"),
-            None => Ok(()),
+        if let Some(nodes) = self.live_nodes {
+            write!(f, "; live nodes: {nodes}")?;
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdb_local_cluster::{Cluster, Kind};
+
+    #[test]
+    fn node_and_cluster_are_left_out_where_they_cannot_be_read() {
+        let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+        let mut client = crdb_postgres::connect(&cluster.url().parse().unwrap()).unwrap();
+        let server = Server::of(&mut client).unwrap();
+        assert!(server.to_string().starts_with("PostgreSQL"), "{server}");
+        assert!(!server.to_string().contains("node"), "{server}");
+
+        // What CockroachDB has.
+        let crdb_internal = "CREATE SCHEMA crdb_internal; \
+            CREATE FUNCTION crdb_internal.node_id() RETURNS INT8 LANGUAGE SQL AS 'SELECT 2::INT8'; \
+            CREATE TABLE crdb_internal.gossip_nodes (node_id INT8, is_live BOOL); \
+            INSERT INTO crdb_internal.gossip_nodes VALUES (1, true), (2, true), (4, false); \
+            GRANT USAGE ON SCHEMA crdb_internal TO PUBLIC; \
+            GRANT SELECT ON crdb_internal.gossip_nodes TO PUBLIC";
+        cluster.execute(crdb_internal).unwrap();
+        let server = Server::of(&mut client).unwrap().to_string();
+        assert!(
+            server.ends_with("; gateway node 2; live nodes: 2"),
+            "{server}"
+        );
     }
 }

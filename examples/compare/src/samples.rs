@@ -1,0 +1,42 @@
+//! The samples' code, and the versions of the drivers.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// The files of a driver's package that users copy, in reading order, each with its title in the
+/// report.
+pub const FILES: [(&str, &str); 4] = [
+    ("Connect", "src/connect.rs"),
+    ("The basic sample", "basic.rs"),
+    ("The transfer sample", "transfer.rs"),
+    ("The retry function", "src/transaction.rs"),
+];
+
+/// Returns the versions of the drivers and their foundations, from Cargo.lock.
+pub fn versions() -> Result<Vec<(String, String)>> {
+    let lock = read("Cargo.lock")?;
+    let version = |name: &str| {
+        let (_, package) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        let (version, _) = package.split_once('"')?;
+        Some((name.to_owned(), version.to_owned()))
+    };
+    let names = [
+        "postgres",
+        "tokio-postgres",
+        "deadpool",
+        "diesel",
+        "pq-src",
+        "sea-orm",
+        "sqlx",
+        "openssl",
+    ];
+    Ok(names.into_iter().filter_map(version).collect())
+}
+
+/// Returns the text of a file of the repository in which this program was built.
+pub fn read(file: &str) -> Result<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"))
+}

@@ -1,0 +1,130 @@
+//! One time slot of one contestant: transfers in a row, and their latencies.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
+
+use crate::contestant::Transfer;
+use crate::figures::{Load, OneWorker};
+use crate::progress::check_stopped;
+
+/// The latencies of a slot, and how often its transactions ran.
+#[derive(Clone)]
+pub struct Slot {
+    latencies_us: Histogram<u64>,
+    runs: u64,
+    elapsed: Duration,
+}
+
+impl Slot {
+    /// Returns a slot without transfers.
+    pub fn empty() -> Result<Slot> {
+        Ok(Slot {
+            latencies_us: Histogram::new(3)?,
+            runs: 0,
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    /// Transfers from one account to the other until `enough` returns true.
+    pub fn measure(
+        connection: &mut dyn Transfer,
+        [from, to]: [i64; 2],
+        mut enough: impl FnMut() -> bool,
+    ) -> Result<Slot> {
+        let mut slot = Slot::empty()?;
+        let begin = Instant::now();
+        while !enough() {
+            check_stopped()?;
+            let before = Instant::now();
+            let runs = connection.transfer(from, to).context("a transfer failed")?;
+            slot.record(before.elapsed().as_micros() as u64, runs)?;
+        }
+        slot.elapsed = begin.elapsed();
+        Ok(slot)
+    }
+
+    /// Returns the slot of a worker that has no pauses between its transfers.
+    pub fn of(latencies_us: &[u64]) -> Result<Slot> {
+        let mut slot = Slot::empty()?;
+        for latency_us in latencies_us {
+            slot.record(*latency_us, 1)?;
+        }
+        slot.elapsed = Duration::from_micros(latencies_us.iter().sum());
+        Ok(slot)
+    }
+
+    fn record(&mut self, latency_us: u64, runs: u32) -> Result<()> {
+        self.latencies_us.record(latency_us)?;
+        self.runs += u64::from(runs);
+        Ok(())
+    }
+
+    /// Adds the slot of another worker, measured at the same time.
+    pub fn add(&mut self, other: &Slot) -> Result<()> {
+        self.latencies_us.add(&other.latencies_us)?;
+        self.runs += other.runs;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        Ok(())
+    }
+
+    pub fn transfers(&self) -> u64 {
+        self.latencies_us.len()
+    }
+
+    /// Returns the latency that this share of the transfers does not exceed.
+    pub fn quantile_ms(&self, quantile: f64) -> f64 {
+        self.latencies_us.value_at_quantile(quantile) as f64 / 1000.0
+    }
+
+    pub fn per_second(&self) -> f64 {
+        self.transfers() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    pub fn retries_per_transfer(&self) -> f64 {
+        let transfers = self.transfers();
+        (self.runs - transfers) as f64 / transfers.max(1) as f64
+    }
+}
+
+impl OneWorker {
+    /// Summarises the slots of one worker.
+    pub fn of(connects_ms: Vec<f64>, slots: &[Slot]) -> OneWorker {
+        let maxima = slots.iter().map(|slot| slot.quantile_ms(1.0));
+        OneWorker {
+            connect_ms: median(connects_ms),
+            transfers_per_second: median_of(slots, Slot::per_second),
+            p50_ms: median_of(slots, |slot| slot.quantile_ms(0.5)),
+            p95_ms: median_of(slots, |slot| slot.quantile_ms(0.95)),
+            p99_ms: median_of(slots, |slot| slot.quantile_ms(0.99)),
+            max_ms: maxima.fold(0.0, f64::max),
+        }
+    }
+}
+
+impl Load {
+    /// Summarises the slots of workers that ran at the same time.
+    pub fn of(slots: &[Slot]) -> Load {
+        Load {
+            transfers_per_second: median_of(slots, Slot::per_second),
+            retries_per_transfer: median_of(slots, Slot::retries_per_transfer),
+            p50_ms: median_of(slots, |slot| slot.quantile_ms(0.5)),
+            p99_ms: median_of(slots, |slot| slot.quantile_ms(0.99)),
+        }
+    }
+}
+
+fn median_of(slots: &[Slot], figure: impl Fn(&Slot) -> f64) -> f64 {
+    median(slots.iter().map(figure).collect())
+}
+
+/// Returns the median, or 0 if there are no values.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => values[count / 2],
+        count => (values[count / 2 - 1] + values[count / 2]) / 2.0,
+    }
+}
