@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use crdb_connection::DatabaseUrl;
 
 use crate::contestant::{Contestant, Transfer, contestants};
@@ -132,7 +132,8 @@ impl Measurement<'_> {
                     let detail = format!("{}, {workers} workers, round {round}", contestant.name);
                     self.progress.begin("contention", &detail)?;
                     let connections = &mut connections[place][..usize::from(workers)];
-                    all[place].push(concurrently(connections, length)?);
+                    let slot = concurrently(connections, length);
+                    all[place].push(slot.context(contestant.name)?);
                     self.progress.done(length);
                 }
             }

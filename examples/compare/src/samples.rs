@@ -5,8 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The files of a driver's package that users copy, in reading order, each with its title in the
-/// report.
+/// The files of a driver's package that users copy, each with its title in the report.
 pub const FILES: [(&str, &str); 4] = [
     ("Connect", "src/connect.rs"),
     ("The basic sample", "basic.rs"),

@@ -16,7 +16,7 @@ const BALANCE: i64 = 1_000_000;
 pub struct Schema {
     name: String,
     user_url: DatabaseUrl,
-    /// The user's connection string with this schema first on the `search_path`.
+    /// Connects with this schema first on the `search_path`.
     pub url: DatabaseUrl,
     pub server: Server,
 }
