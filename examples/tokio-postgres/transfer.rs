@@ -75,9 +75,11 @@ pub async fn transfer_funds(
         txn.execute_typed(sql, &[(&change, Type::INT8), (&account, Type::INT8)])
             .await
     };
-    // The two updates are sent together and take one round trip. If the first one fails, the second
-    // fails too, with "current transaction is aborted": `biased` returns the first error.
-    tokio::try_join!(biased; add(from, -amount), add(to, amount))?;
+    // The two updates are sent together and take one round trip. The first error is the reason: after
+    // it, the second update fails too, with "current transaction is aborted".
+    let (withdrawn, deposited) = tokio::join!(biased; add(from, -amount), add(to, amount));
+    withdrawn?;
+    deposited?;
     Ok(())
 }
 

@@ -9,8 +9,8 @@
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
-//! - `op` can send statements together with `tokio::try_join!(biased; …)`: it returns the first
-//!   error, which may ask for a retry.
+//! - `op` can send statements together with `tokio::join!(biased; …)`. It returns the error of the
+//!   first one that failed, which may ask for a retry; `try_join!` can return a later one.
 //! - `op` is `async move` and owns what it captures (no references), so that the future can be
 //!   spawned.
 //!
