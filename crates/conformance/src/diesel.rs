@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
-use crate::driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
+use crate::driver::{AnyError, Driver, Sql, TransactionError};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/transfer.rs"]
@@ -24,17 +24,10 @@ impl Driver for Diesel {
         crdb_diesel::connect(url).map(Diesel)
     }
 
-    fn transfer_after(
-        &mut self,
-        before: BeforeTransfer,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<u32, TransactionError> {
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
-            before(runs, txn);
             transfer::transfer_funds(txn, from, to, amount)
         })?;
         Ok(runs)

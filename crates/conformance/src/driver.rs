@@ -25,23 +25,7 @@ pub trait Driver: Sized + Send + 'static {
     /// # Errors
     ///
     /// Returns an error if `run_transaction` does.
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
-        self.transfer_after(&mut |_, _| {}, from, to, amount)
-    }
-
-    /// Like [`Driver::transfer`]; each run begins with a call of `before`, with the number of the
-    /// run from 1.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
-    fn transfer_after(
-        &mut self,
-        before: BeforeTransfer,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<u32, TransactionError>;
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError>;
 
     /// Transfers 1 and inserts `entry` into the table `ledger` in the same transaction.
     ///
@@ -65,9 +49,6 @@ pub trait Driver: Sized + Send + 'static {
         op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError>;
 }
-
-/// The function that [`Driver::transfer_after`] calls at the beginning of each run.
-pub type BeforeTransfer<'a> = &'a mut dyn FnMut(u32, &mut dyn Sql);
 
 /// Runs SQL text within a transaction.
 pub trait Sql {

@@ -20,7 +20,7 @@ mod sea_orm;
 mod tokio_postgres;
 
 pub use diesel::Diesel;
-pub use driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
+pub use driver::{AnyError, Driver, Sql, TransactionError};
 pub use postgres::Postgres;
 pub use sample::DRIVERS;
 pub use sea_orm::SeaOrm;

@@ -7,7 +7,7 @@ use crdb_postgres::run_transaction;
 use postgres::Client;
 use postgres::types::Type;
 
-use crate::driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
+use crate::driver::{AnyError, Driver, Sql, TransactionError};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/postgres/transfer.rs"]
@@ -23,17 +23,10 @@ impl Driver for Postgres {
         crdb_postgres::connect(url).map(Postgres)
     }
 
-    fn transfer_after(
-        &mut self,
-        before: BeforeTransfer,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<u32, TransactionError> {
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
-            before(runs, txn);
             transfer::transfer_funds(txn, from, to, amount)
         })?;
         Ok(runs)

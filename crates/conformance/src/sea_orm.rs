@@ -7,7 +7,7 @@ use crdb_sea_orm::run_transaction;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
 use tokio::runtime::Runtime;
 
-use crate::driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
+use crate::driver::{AnyError, Driver, Sql, TransactionError};
 use crate::runtime::{self, wait_for};
 
 #[allow(dead_code, missing_docs)]
@@ -31,18 +31,11 @@ impl Driver for SeaOrm {
         Ok(SeaOrm { runtime, db })
     }
 
-    fn transfer_after(
-        &mut self,
-        before: BeforeTransfer,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<u32, TransactionError> {
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
         let SeaOrm { runtime, db } = self;
         let mut runs = 0;
         runtime.block_on(run_transaction(db, async |txn| {
             runs += 1;
-            before(runs, &mut Blocking(txn));
             transfer::transfer_funds(txn, from, to, amount).await
         }))?;
         Ok(runs)

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::driver::{AnyError, BeforeTransfer, Driver, Sql, TransactionError};
+use crate::driver::{AnyError, Driver, Sql, TransactionError};
 use crate::runtime::{self, wait_for};
 
 #[allow(dead_code, missing_docs)]
@@ -33,18 +33,11 @@ impl Driver for TokioPostgres {
         Ok(TokioPostgres { runtime, pool })
     }
 
-    fn transfer_after(
-        &mut self,
-        before: BeforeTransfer,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<u32, TransactionError> {
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
         let TokioPostgres { runtime, pool } = self;
         let mut runs = 0;
         runtime.block_on(run_transaction(pool, async |txn| {
             runs += 1;
-            before(runs, &mut Blocking(txn));
             transfer::transfer_funds(txn, from, to, amount).await
         }))?;
         Ok(runs)

@@ -153,11 +153,9 @@ fn one_future_is_dropped<D: Asynchronous>(
 }
 
 #[test]
-fn no_write_is_lost_after_a_future_of_sea_orm_is_dropped() {
-    no_later_write_is_lost::<SeaOrm>();
-}
-
-#[test]
-fn no_write_is_lost_after_a_future_of_tokio_postgres_is_dropped() {
-    no_later_write_is_lost::<TokioPostgres>();
+fn no_write_is_lost_after_a_future_is_dropped() {
+    std::thread::scope(|scope| {
+        scope.spawn(no_later_write_is_lost::<SeaOrm>);
+        scope.spawn(no_later_write_is_lost::<TokioPostgres>);
+    });
 }

@@ -40,32 +40,13 @@ fn assert_url_explained(url: &str, host: &str, words: &[&str], advice: &str) {
 fn settings_that_cannot_be_used_are_refused_and_not_shown() {
     let key = "MC4CAQAwBQYDK2VwBCIEIH6HGzAYNx7vUyiXMxVYyBdnQ1GmW0hL0u0ZCqRPrn1a";
     let url = "postgresql://demo:x@localhost:1/";
+    #[rustfmt::skip]
     let rows = [
-        (
-            "DATABASE_URL=S3cret",
-            "",
-            "",
-            "DATABASE_URL does not begin with",
-        ),
-        (
-            "S3cret",
-            "",
-            "",
-            "a line of .env is not NAME=value\nPut a value",
-        ),
-        (
-            "PGPASSWORD=S3cret\0",
-            "",
-            "",
-            "a value of .env contains a NUL byte",
-        ),
+        ("DATABASE_URL=S3cret", "", "", "DATABASE_URL does not begin with"),
+        ("S3cret", "", "", "a line of .env is not NAME=value\nPut a value"),
+        ("PGPASSWORD=S3cret\0", "", "", "a value of .env contains a NUL byte"),
         ("", "PGHOST", "S3cret/", "a host is missing, or is neither"),
-        (
-            "PGSSLCERT=Cargo.toml",
-            "PGSSLKEY",
-            key,
-            "sslkey is no file, but perhaps the text",
-        ),
+        ("PGSSLCERT=Cargo.toml", "PGSSLKEY", key, "sslkey is no file, but perhaps the text"),
     ];
     for (dotenv, variable, value, message) in rows {
         let directory = tempfile::tempdir().unwrap();
@@ -195,39 +176,15 @@ fn http_on_the_port_is_explained() {
 #[test]
 fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
     let verify_failed = "certificate verify failed";
+    let no_issuer = "unable to get local issuer certificate";
+    #[rustfmt::skip]
     let cases = [
-        (
-            Fault::NoTls,
-            ["support TLS", "support SSL", "support TLS"],
-            NOT_SQL,
-        ),
-        (
-            Fault::UnknownAuthority,
-            [
-                "unable to get local issuer certificate",
-                verify_failed,
-                "unable to get local issuer certificate",
-            ],
-            "Download this cluster's ca.crt and name it with sslrootcert.",
-        ),
-        (
-            Fault::Expired,
-            [
-                "certificate has expired",
-                verify_failed,
-                "certificate has expired",
-            ],
-            "",
-        ),
-        (
-            Fault::OtherName,
-            [
-                "hostname mismatch",
-                "does not match host name",
-                "ostname mismatch",
-            ],
-            "Connect by a name that the server's certificate contains.",
-        ),
+        (Fault::NoTls, ["support TLS", "support SSL", "support TLS"], NOT_SQL),
+        (Fault::UnknownAuthority, [no_issuer, verify_failed, no_issuer],
+         "Download this cluster's ca.crt and name it with sslrootcert."),
+        (Fault::Expired, ["certificate has expired", verify_failed, "certificate has expired"], ""),
+        (Fault::OtherName, ["hostname mismatch", "does not match host name", "ostname mismatch"],
+         "Connect by a name that the server's certificate contains."),
     ];
     for (fault, [raw, diesel, sea_orm], advice) in cases {
         let cluster = Cluster::start_with_fault(fault).unwrap();

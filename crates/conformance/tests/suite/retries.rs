@@ -138,7 +138,7 @@ fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
                 .count(),
             3
         );
-        assert_eq!(database.read::<D>("SELECT entry AS value FROM ledger"), [1]);
+        assert_eq!(database.entries::<D>(), [1]);
         assert_usable(&mut driver);
     }
 }
@@ -274,7 +274,7 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
             });
             assert!(result.is_ok(), "{message}: {result:?}");
             assert_eq!(runs, 3);
-            assert_eq!(database.read::<D>("SELECT entry AS value FROM ledger"), [3]);
+            assert_eq!(database.entries::<D>(), [3]);
             assert_usable(&mut driver);
         }
     }
@@ -297,10 +297,7 @@ fn after_fifty_retries_the_last_error_comes_back_as_it_is<D: Driver>() {
             OpError::Database(_)
         ));
         assert_eq!(runs, 51, "one run and fifty retries");
-        assert_eq!(
-            database.read::<D>("SELECT entry AS value FROM ledger"),
-            [0; 0]
-        );
+        assert_eq!(database.entries::<D>(), [0; 0]);
         assert_usable(&mut driver);
     }
 }
@@ -321,6 +318,6 @@ fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
             })
             .unwrap();
         assert_eq!(runs, 4, "three injected failures");
-        assert_eq!(database.read::<D>("SELECT entry AS value FROM ledger"), [1]);
+        assert_eq!(database.entries::<D>(), [1]);
     }
 }

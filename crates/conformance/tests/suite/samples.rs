@@ -1,38 +1,31 @@
-//! Runs the eight samples as a user does: what they print on success and on failure.
-
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+//! Runs the eight samples as a user does: what they print, and which rows they write.
 
 use crdb_conformance::sample::{BASIC_SAMPLES, Ended, TRANSFER_SAMPLES, run};
-use crdb_local_cluster::{Cluster, Kind};
 
 use crate::markdown::expected_output;
+use crate::test_database::{TestDatabase, clusters};
 
 /// Returns the names of all samples.
 fn samples() -> impl DoubleEndedIterator<Item = &'static str> {
     BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES)
 }
 
-static CLUSTERS: LazyLock<Mutex<Vec<Cluster>>> = LazyLock::new(|| {
-    let start = |kind| Cluster::start_as(kind).unwrap();
-    Mutex::new(Kind::available().unwrap().into_iter().map(start).collect())
-});
-
-/// Returns the servers, to one test at a time: on PostgreSQL, two concurrent CREATE TABLE IF NOT
-/// EXISTS can fail.
-fn clusters() -> MutexGuard<'static, Vec<Cluster>> {
-    CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner)
+/// Runs a sample on this database, in an empty directory.
+fn run_on(database: &TestDatabase, sample: &str) -> Ended {
+    let directory = tempfile::tempdir().unwrap();
+    run(
+        sample,
+        directory.path(),
+        &[("DATABASE_URL", &database.text)],
+    )
 }
 
 #[test]
 fn each_sample_prints_the_same_lines_in_every_run_and_any_order() {
-    let directory = tempfile::tempdir().unwrap();
-    for cluster in clusters().iter() {
+    for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
         for sample in samples().chain(samples().rev()) {
-            let ended = run(
-                sample,
-                directory.path(),
-                &[("DATABASE_URL", &cluster.url())],
-            );
+            let ended = run_on(&database, sample);
             let expected = Ended {
                 status: Some(0),
                 stdout: expected_output(sample),
@@ -45,23 +38,14 @@ fn each_sample_prints_the_same_lines_in_every_run_and_any_order() {
 
 #[test]
 fn the_samples_leave_other_rows_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    for cluster in clusters().iter() {
-        let url = cluster.url();
-        run(
-            "postgres-basic",
-            directory.path(),
-            &[("DATABASE_URL", &url)],
-        );
-        cluster
-            .execute("INSERT INTO accounts (id, balance) VALUES (77, 7) ON CONFLICT DO NOTHING")
-            .unwrap();
+    for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
+        database.execute("INSERT INTO accounts (id, balance) VALUES (77, 7)");
         for sample in samples() {
-            run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+            run_on(&database, sample);
         }
-        let row = cluster
-            .execute("SELECT 'balance ' || balance::TEXT FROM accounts WHERE id = 77")
-            .unwrap();
+        let balance = "SELECT 'balance ' || balance::TEXT FROM accounts WHERE id = 77";
+        let row = database.execute(balance);
         assert!(row.contains("balance 7"), "{row}");
     }
 }

@@ -13,7 +13,8 @@ use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 pub struct TestDatabase<'a> {
     pub cluster: &'a Cluster,
     pub relay: Relay,
-    /// Connects to the server directly.
+    /// Connects to the server directly: the text of `url`.
+    pub text: String,
     pub url: DatabaseUrl,
     /// Connects to the server through the relay.
     pub relayed: DatabaseUrl,
@@ -31,12 +32,13 @@ impl<'a> TestDatabase<'a> {
                 .unwrap();
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let url = cluster.url().replace("/defaultdb?", &format!("/{name}?"));
-        let relayed = through(&relay, cluster, &url);
+        let text = cluster.url().replace("/defaultdb?", &format!("/{name}?"));
+        let relayed = through(&relay, cluster, &text);
         let database = TestDatabase {
             cluster,
             relay,
-            url: url.parse().unwrap(),
+            url: text.parse().unwrap(),
+            text,
             relayed: relayed.parse().unwrap(),
             name,
         };
@@ -62,6 +64,11 @@ impl<'a> TestDatabase<'a> {
     /// Reads all balances on a new connection, in the order of the ids.
     pub fn balances<D: Driver>(&self) -> Vec<i64> {
         self.read::<D>("SELECT balance AS value FROM accounts ORDER BY id")
+    }
+
+    /// Reads the ledger on a new connection, in the order of the entries.
+    pub fn entries<D: Driver>(&self) -> Vec<i64> {
+        self.read::<D>("SELECT entry AS value FROM ledger ORDER BY entry")
     }
 
     /// Reads the column `value` on a new connection.
