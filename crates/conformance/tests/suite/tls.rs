@@ -26,19 +26,11 @@ struct Server {
 
 /// Starts a server without a fault of each kind, and PostgreSQL with each fault.
 fn servers() -> Vec<Server> {
-    let server = |name: String, cluster, sends_client_certificate| Server {
-        name,
-        cluster,
-        sends_client_certificate,
-    };
-    let mut servers = Vec::new();
-    for kind in Kind::available().unwrap() {
-        servers.push(server(
-            format!("{kind:?}"),
-            Cluster::start_as(kind).unwrap(),
-            false,
-        ));
-    }
+    let good = Kind::available().unwrap().into_iter().map(|kind| Server {
+        name: format!("{kind:?}"),
+        cluster: Cluster::start_as(kind).unwrap(),
+        sends_client_certificate: false,
+    });
     let faults = [
         (Fault::Expired, false),
         (Fault::OtherName, false),
@@ -47,15 +39,12 @@ fn servers() -> Vec<Server> {
         (Fault::ClientCertificate, false),
         (Fault::ClientCertificate, true),
     ];
-    for (fault, sends) in faults {
-        let name = format!("{fault:?}, client certificate sent: {sends}");
-        servers.push(server(
-            name,
-            Cluster::start_with_fault(fault).unwrap(),
-            sends,
-        ));
-    }
-    servers
+    let faulty = faults.map(|(fault, sends_client_certificate)| Server {
+        name: format!("{fault:?}, client certificate sent: {sends_client_certificate}"),
+        cluster: Cluster::start_with_fault(fault).unwrap(),
+        sends_client_certificate,
+    });
+    good.chain(faulty).collect()
 }
 
 /// Returns the connection string of a row.
