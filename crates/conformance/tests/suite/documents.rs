@@ -33,7 +33,7 @@ fn every_listing_is_in_the_file_that_is_named_before_it() {
         let text = read(page);
         for block in blocks(&text) {
             // The test `in_one_file` builds and runs the programs that replace src/main.rs.
-            let is_program = block.before.ends_with("Replace `src/main.rs`:\n\n");
+            let is_program = block.before.ends_with("`src/main.rs`:\n\n");
             if is_program || !["rust", "sql"].contains(&block.language) {
                 continue;
             }
