@@ -24,8 +24,7 @@ pub async fn connect(url: &DatabaseUrl) -> Result<DatabaseConnection, ConnectErr
         .max_lifetime(Duration::from_secs(300))
         // A ping before each use would cost a round trip.
         .test_before_acquire(false)
-        .test_before_acquire_if_idle_for(Duration::from_secs(30))
-        .sqlx_logging(false);
+        .test_before_acquire_if_idle_for(Duration::from_secs(30));
     // sqlx's pool tries again until its time limit, and does not return the reason. After a while, a
     // plain connection finds it.
     let reason = async {
