@@ -30,18 +30,10 @@ impl DatabaseUrl {
     /// valid, or if a file that is named is missing.
     pub fn from_env() -> Result<DatabaseUrl, ConnectError> {
         load_dotenv()?;
-        for (name, value) in env::vars_os() {
-            let name = name.to_string_lossy();
-            let is_read = name == "DATABASE_URL" || name.starts_with("PG");
-            let is_text = !is_read || value.to_str().is_some();
-            ensure(
-                is_text,
-                &format!("{name} is not UTF-8 text\nCorrect it, or unset it."),
-            )?;
-        }
         let variable = |name: &str| {
+            // Bytes that are not UTF-8 are replaced, so that they fail later and are not ignored.
+            let value = env::var_os(name)?.to_string_lossy().into_owned();
             // A value that was read from a file often ends with a line feed.
-            let value = env::var(name).unwrap_or_default();
             let value = value.trim_end_matches(['\r', '\n']);
             Some(value.to_owned()).filter(|value| !value.is_empty())
         };
@@ -148,20 +140,13 @@ impl DatabaseUrl {
     }
 
     fn render(&self, without: &[&str], with: &[(&str, &str)]) -> String {
-        let Location {
-            credentials,
-            hosts,
-            database,
-        } = &self.location;
-        let own = self
-            .parameters
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()));
+        let own = self.parameters.iter();
+        let own = own.map(|(name, value)| (*name, value.as_str()));
         let own = own.filter(|(name, _)| !without.contains(name));
         let query = own.chain(with.iter().copied());
         let query = query.map(|(name, value)| format!("{name}={}", encode(value)));
-        let (hosts, query) = (hosts.join(","), query.collect::<Vec<_>>().join("&"));
-        format!("postgresql://{credentials}@{hosts}/{database}?{query}")
+        let query = query.collect::<Vec<_>>().join("&");
+        format!("postgresql://{}?{query}", self.location.text)
     }
 }
 

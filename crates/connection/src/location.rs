@@ -9,11 +9,10 @@ use crate::explain::{ConnectError, ensure};
 /// The checked location. Everything is percent-encoded.
 #[derive(Clone)]
 pub(crate) struct Location {
-    /// `user` or `user:password`.
-    pub(crate) credentials: String,
+    /// `user:password@host:port,…/database`.
+    pub(crate) text: String,
     /// At least one `host:port`.
     pub(crate) hosts: Vec<String>,
-    pub(crate) database: String,
 }
 
 /// Splits a URL at the `?`. What the location leaves out comes from the variables. No message shows
@@ -54,13 +53,9 @@ pub(crate) fn read<'a>(
     let hosts = host.unwrap_or(hosts.to_owned());
     let port = variable("PGPORT").unwrap_or("26257".to_owned());
     let hosts = hosts.split(',').map(|host| check_host(host, &port));
-    let hosts = hosts.collect::<Result<_, _>>()?;
-    let location = Location {
-        credentials,
-        hosts,
-        database,
-    };
-    Ok((location, query))
+    let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
+    let text = format!("{credentials}@{}/{database}", hosts.join(","));
+    Ok((Location { text, hosts }, query))
 }
 
 const ENCODE: &str = "the connection string is not percent-encoded\n\
@@ -121,12 +116,8 @@ fn check_host(text: &str, default_port: &str) -> Result<String, ConnectError> {
     Ok(format!("{host}:{port}"))
 }
 
-/// Every character except those that RFC 3986 calls unreserved.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+/// What must be encoded, and more.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
 /// Percent-encodes a value for a URL.
 pub(crate) fn encode(value: &str) -> String {
