@@ -116,8 +116,8 @@ fn check_host(text: &str, default_port: &str) -> Result<String, ConnectError> {
     Ok(format!("{host}:{port}"))
 }
 
-/// What must be encoded, and more.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
+/// All characters but those that stay readable and are allowed everywhere in a URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// Percent-encodes a value for a URL.
 pub(crate) fn encode(value: &str) -> String {
