@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 fn start() -> Result<()> {
     if let Some((state, _)) = running()? {
         println!(
-            "A local cluster is already running.\nDATABASE_URL={}",
+            "A local cluster is already running.\nDATABASE_URL='{}'",
             state.url
         );
         return Ok(());
@@ -74,7 +74,7 @@ fn start() -> Result<()> {
         bail!("{}", printed.trim_end());
     }
     let state = State::read()?.context("the cluster stopped right after it had started")?;
-    println!("DATABASE_URL={}", state.url);
+    println!("DATABASE_URL='{}'", state.url);
     if state.write_dotenv()? {
         println!("Written to .env. Try: cargo run --example postgres-basic");
     } else {

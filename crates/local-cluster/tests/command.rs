@@ -55,7 +55,7 @@ fn start_prints_the_url_and_stop_removes_only_what_start_wrote() {
     let url = stdout(&cluster.run("url"));
     assert!(url.starts_with("postgresql://demo:"), "{url}");
     assert!(
-        printed.contains(&format!("DATABASE_URL={url}")),
+        printed.contains(&format!("DATABASE_URL='{}'", url.trim())),
         "{printed}"
     );
 
