@@ -83,7 +83,10 @@ fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed
                 database.relay.cut(cut);
                 Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
             });
-            assert_outcome!(result, Operation, D::NAME);
+            assert!(matches!(
+                operation(result.unwrap_err()),
+                OpError::Database(_)
+            ));
             assert_eq!(runs, 1);
             assert_eq!(database.entries::<D>(), [0; 0]);
             // The connection is lost. Only a pool opens a new one.
@@ -120,7 +123,10 @@ fn an_error_of_the_server_is_passed_through_and_rolled_back<D: Driver>() {
             txn.execute("INSERT INTO ledger VALUES (1)")?;
             Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
         });
-        assert_outcome!(result, Operation, D::NAME);
+        assert!(matches!(
+            operation(result.unwrap_err()),
+            OpError::Database(_)
+        ));
         assert_eq!(runs, 1);
         assert_eq!(database.entries::<D>(), [0; 0]);
         assert_usable(&mut driver);
