@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::kind::Kind;
 use crate::postgres::Postgres;
 use crate::process::ServerProcess;
+use crate::relay::Relay;
 
 /// A running server with its own port, directory, certificates and user.
 ///
@@ -107,6 +108,12 @@ impl Cluster {
     /// Returns the connection string, which begins `postgresql://demo:…@localhost:PORT/defaultdb`.
     pub fn url(&self) -> String {
         self.url_with(USER, &self.password)
+    }
+
+    /// Returns the connection string with the port of a relay in front of this server.
+    pub fn url_through(&self, relay: &Relay) -> String {
+        let [direct, relayed] = [self.port, relay.port()].map(|port| format!("@localhost:{port}/"));
+        self.url().replace(&direct, &relayed)
     }
 
     /// Returns the connection string for another user.

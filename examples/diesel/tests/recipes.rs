@@ -159,8 +159,7 @@ fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
     for cluster in clusters() {
         let mut conn = create_accounts(&cluster);
         let relay = Relay::start(cluster.port()).unwrap();
-        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
-        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
+        let through_relay = cluster.url_through(&relay).parse().unwrap();
         let mut relayed = connect(&through_relay).unwrap();
         // Diesel prepares the statement at its first use.
         assert!(transfer_in_one_statement(&mut relayed, 2, 1, 60).unwrap());

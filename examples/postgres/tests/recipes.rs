@@ -181,8 +181,7 @@ fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
     for cluster in clusters() {
         let mut client = accounts(&cluster);
         let relay = Relay::start(cluster.port()).unwrap();
-        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
-        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
+        let through_relay = cluster.url_through(&relay).parse().unwrap();
         let mut relayed = connect(&through_relay).unwrap();
         let before = relay.round_trips();
         assert!(transfer_in_one_statement(&mut relayed, 1, 2, 60).unwrap());

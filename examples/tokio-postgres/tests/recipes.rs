@@ -153,8 +153,7 @@ async fn one_statement_transfers_or_changes_nothing_in_one_round_trip() {
             assert!(!moved.unwrap());
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let ports = [cluster.port(), relay.port()].map(|port| format!("localhost:{port}/"));
-        let through_relay = cluster.url().replace(&ports[0], &ports[1]).parse().unwrap();
+        let through_relay = cluster.url_through(&relay).parse().unwrap();
         let relayed = connect(&through_relay).await.unwrap();
         let client = relayed.get().await.unwrap();
         let before = relay.round_trips();

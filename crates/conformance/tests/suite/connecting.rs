@@ -10,8 +10,6 @@ use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use tokio::runtime::Builder;
 
-use crate::test_database::through;
-
 fn clusters() -> impl Iterator<Item = Cluster> {
     let kinds = Kind::available().unwrap();
     kinds
@@ -146,7 +144,7 @@ fn options_reach_the_server() {
 fn round_trips_of<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
     let count = |_| {
         let relay = Relay::start(cluster.port()).unwrap();
-        let connected = connect(&through(&relay, cluster, &cluster.url()));
+        let connected = connect(&cluster.url_through(&relay));
         let count = relay.round_trips();
         drop(connected);
         count

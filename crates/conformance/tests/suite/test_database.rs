@@ -32,8 +32,9 @@ impl<'a> TestDatabase<'a> {
                 .unwrap();
         }
         let relay = Relay::start(cluster.port()).unwrap();
-        let text = cluster.url().replace("/defaultdb?", &format!("/{name}?"));
-        let relayed = through(&relay, cluster, &text);
+        let in_database = |url: String| url.replace("/defaultdb?", &format!("/{name}?"));
+        let text = in_database(cluster.url());
+        let relayed = in_database(cluster.url_through(&relay));
         let database = TestDatabase {
             cluster,
             relay,
@@ -75,12 +76,6 @@ impl<'a> TestDatabase<'a> {
     pub fn read<D: Driver>(&self, sql: &str) -> Vec<i64> {
         read(&mut D::connect(&self.url).unwrap(), sql)
     }
-}
-
-/// Returns this connection string with the port of the relay.
-pub fn through(relay: &Relay, cluster: &Cluster, url: &str) -> String {
-    let port = |port: u16| format!("localhost:{port}/");
-    url.replace(&port(cluster.port()), &port(relay.port()))
 }
 
 /// Connects; tries again while a server starts or stops.
