@@ -2,9 +2,11 @@
 //!
 //! `run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?`
 //!
-//! Copy this file into your program; besides `diesel` it needs `fastrand` and `thiserror`.
+//! Copy this file into your program; besides `diesel` it needs `fastrand`, `log` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `transaction()` is a savepoint.
+//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK, and does not call `run_transaction` with `txn`: that is an
+//!   error. A nested `transaction()` is a savepoint.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
@@ -27,13 +29,12 @@ const MAX_RETRIES: usize = 50;
 
 /// CockroachDB restarts a transaction from the savepoint of this name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards no transaction is open on the connection, or the connection is closed.
+/// Afterwards no transaction is open on the connection, unless one was open before: that is an error.
 ///
 /// # Errors
 ///
@@ -42,30 +43,35 @@ pub fn run_transaction<T, E: Error + 'static>(
     conn: &mut PgConnection,
     mut op: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(conn)?;
+    let mut txn = Txn { conn, open: false };
+    txn.begin().map_err(Database)?;
     let mut retries = 0;
     loop {
-        let (restart, error) = match op(txn.conn) {
+        let error = match op(txn.conn) {
             Ok(value) => match txn.commit() {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
-                Err(error) => return Err(AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => Database(error),
+                Err(error) => AmbiguousCommit(error),
             },
-            Err(error) => (restart_sql(&error), Operation(error)),
+            Err(error) => Operation(error),
         };
-        match restart {
-            Some(sql) if retries < MAX_RETRIES => txn.restart(sql)?,
-            _ => return Err(error),
+        let Some((sqlstate, message)) = retry_error(&error) else {
+            return Err(error);
+        };
+        if retries == MAX_RETRIES {
+            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+            return Err(error);
         }
-        sleep(pause(retries));
         retries += 1;
+        log::debug!("retry {retries}: {sqlstate} {message}");
+        // The first time, restart at once and keep the locks. Then pause, with no transaction open:
+        // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
+        let in_place = retries == 1 && message.starts_with("restart transaction");
+        let restarted = in_place && txn.conn.batch_execute(RESTART).is_ok();
+        if !restarted && txn.begin_again().is_err() {
+            return Err(error);
+        }
     }
-}
-
-/// Returns a random pause: transactions that failed together shall not meet again.
-fn pause(retries: usize) -> Duration {
-    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
-    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -76,59 +82,57 @@ pub enum TransactionError<E: Error + 'static> {
     Operation(E),
     /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
-    Database(#[from] diesel::result::Error),
+    Database(diesel::result::Error),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] diesel::result::Error),
 }
 
-/// Returns the statements that make the next run possible, if the error asks for a retry.
-fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let (sqlstate, message) = server_error(error)?;
-    match sqlstate.as_str() {
-        "40001" if message.starts_with("restart transaction") => Some(RESTART),
-        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
-        "40001" | "40P01" => Some(REBEGIN),
-        _ => None,
-    }
+/// Returns SQLSTATE and message of an error that asks for a retry.
+fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
+    let error: &(dyn Error + 'static) = match error {
+        Operation(error) => error,
+        Database(error) => error,
+        AmbiguousCommit(_) => return None,
+    };
+    successors(Some(error), |&error| error.source()).find_map(|error| {
+        if let Some(DatabaseError(Kind::SerializationFailure, details)) = error.downcast_ref() {
+            return Some(("40001", details.message()));
+        }
+        // Diesel has no kind for a deadlock, and `#[error(transparent)]` hides Diesel's error.
+        let text = error.to_string();
+        let mut messages = RETRY_MESSAGES.into_iter();
+        messages.find(|(_, message)| text.starts_with(message))
+    })
 }
+
+/// The beginnings of the messages of retry errors, each with its SQLSTATE.
+const RETRY_MESSAGES: [(&str, &str); 3] = [
+    ("40001", "restart transaction"),
+    ("40001", "could not serialize access"),
+    ("40P01", "deadlock detected"),
+];
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &diesel::result::Error) -> bool {
-    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    // 40003: the server does not know whether the transaction was committed.
-    server_error(error).is_some_and(|(sqlstate, _)| {
-        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
-    })
-}
-
-/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
-fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
-    successors(Some(error), |&error| error.source()).find_map(|error| {
-        let message = error.to_string();
-        // Diesel passes on few SQLSTATEs, and `#[error(transparent)]` hides Diesel's error.
-        let known = MESSAGES
+    let DatabaseError(kind, details) = error else {
+        return false;
+    };
+    // Diesel passes on no other SQLSTATE.
+    let messages = [
+        "deadlock detected",                                 // 40P01
+        "current transaction is aborted",                    // 25P02
+        "terminating connection due to idle-in-transaction", // 25P03
+    ];
+    match kind {
+        Kind::SerializationFailure => true,
+        Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::NotNullViolation => true,
+        Kind::CheckViolation | Kind::RestrictViolation | Kind::ExclusionViolation => true,
+        _ => messages
             .iter()
-            .find(|(begin, _)| message.starts_with(begin));
-        let sqlstate = match error.downcast_ref() {
-            Some(DatabaseError(Kind::SerializationFailure, _)) => "40001",
-            Some(DatabaseError(Kind::UniqueViolation | Kind::ForeignKeyViolation, _)) => "23000",
-            Some(DatabaseError(Kind::NotNullViolation | Kind::CheckViolation, _)) => "23000",
-            Some(DatabaseError(Kind::RestrictViolation | Kind::ExclusionViolation, _)) => "23000",
-            _ => known?.1,
-        };
-        Some((sqlstate.to_owned(), message))
-    })
+            .any(|begin| details.message().starts_with(begin)),
+    }
 }
-
-/// The beginnings of the server's messages, each with its SQLSTATE.
-const MESSAGES: [(&str, &str); 5] = [
-    ("restart transaction", "40001"),
-    ("could not serialize access", "40001"),
-    ("deadlock detected", "40P01"),
-    ("current transaction is aborted", "25P02"),
-    ("terminating connection due to idle-in-transaction", "25P03"),
-];
 
 /// The transaction. If it is dropped while it is open, it is rolled back.
 struct Txn<'a> {
@@ -136,13 +140,12 @@ struct Txn<'a> {
     open: bool,
 }
 
-impl<'a> Txn<'a> {
-    /// Begins with Diesel's transaction manager, so that a transaction within `op` is a savepoint.
-    fn begin(conn: &'a mut PgConnection) -> QueryResult<Self> {
-        let begun = AnsiTransactionManager::begin_transaction_sql(conn, BEGIN);
-        let open = begun != Err(AlreadyInTransaction);
-        let txn = Txn { conn, open };
-        begun.map(|()| txn)
+impl Txn<'_> {
+    fn begin(&mut self) -> QueryResult<()> {
+        // Diesel counts the transaction, so that a transaction within `op` is a savepoint.
+        let begun = AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN);
+        self.open = begun != Err(AlreadyInTransaction);
+        begun
     }
 
     fn commit(&mut self) -> QueryResult<()> {
@@ -151,17 +154,11 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    fn restart(&mut self, sql: &str) -> QueryResult<()> {
-        // Diesel must count a new transaction after a commit that has ended the first one.
-        match AnsiTransactionManager::begin_transaction_sql(self.conn, sql) {
-            Err(AlreadyInTransaction) => self.conn.batch_execute(sql),
-            restarted => restarted,
-        }
-        .or_else(|_| {
-            // The commit has ended the transaction: on CockroachDB, this ROLLBACK fails.
-            let _ = self.conn.batch_execute("ROLLBACK");
-            AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN)
-        })
+    fn begin_again(&mut self) -> QueryResult<()> {
+        // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
+        let _ = self.conn.batch_execute("ROLLBACK");
+        sleep(Duration::from_micros(fastrand::u64(..=100_000)));
+        self.begin()
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! `run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?`
 //!
-//! Copy this file into your program; besides `postgres` it needs `fastrand` and `thiserror`.
+//! Copy this file into your program; besides `postgres` it needs `fastrand`, `log` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK, and does not call `transaction()`. Savepoints are fine.
+//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK, and calls neither `transaction()` nor `run_transaction`
+//!   with `txn`: the inner commit would commit the outer half. Savepoints are fine.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
@@ -17,7 +19,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use postgres::Client;
-use postgres::error::DbError;
+use postgres::error::{DbError, SqlState};
 
 use TransactionError::{AmbiguousCommit, Database, Operation};
 
@@ -25,7 +27,6 @@ const MAX_RETRIES: usize = 50;
 
 /// CockroachDB restarts a transaction from the savepoint of this name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
@@ -40,30 +41,34 @@ pub fn run_transaction<T, E: Error + 'static>(
     client: &mut Client,
     mut op: impl FnMut(&mut Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(client)?;
+    let mut txn = Txn::begin(client).map_err(Database)?;
     let mut retries = 0;
     loop {
-        let (restart, error) = match op(txn.client) {
+        let error = match op(txn.client) {
             Ok(value) => match txn.commit() {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
-                Err(error) => return Err(AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => Database(error),
+                Err(error) => AmbiguousCommit(error),
             },
-            Err(error) => (restart_sql(&error), Operation(error)),
+            Err(error) => Operation(error),
         };
-        match restart {
-            Some(sql) if retries < MAX_RETRIES => txn.restart(sql)?,
-            _ => return Err(error),
+        let Some((sqlstate, message)) = retry_error(&error) else {
+            return Err(error);
+        };
+        if retries == MAX_RETRIES {
+            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+            return Err(error);
         }
-        sleep(pause(retries));
         retries += 1;
+        log::debug!("retry {retries}: {sqlstate} {message}");
+        // The first time, restart at once and keep the locks. Then pause, with no transaction open:
+        // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
+        let in_place = retries == 1 && message.starts_with("restart transaction");
+        let restarted = in_place && txn.client.batch_execute(RESTART).is_ok();
+        if !restarted && txn.begin_again().is_err() {
+            return Err(error);
+        }
     }
-}
-
-/// Returns a random pause: transactions that failed together shall not meet again.
-fn pause(retries: usize) -> Duration {
-    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
-    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -74,37 +79,41 @@ pub enum TransactionError<E: Error + 'static> {
     Operation(E),
     /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
-    Database(#[from] postgres::Error),
+    Database(postgres::Error),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] postgres::Error),
 }
 
-/// Returns the statements that make the next run possible, if the error asks for a retry.
-fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let (sqlstate, message) = server_error(error)?;
-    match sqlstate.as_str() {
-        "40001" if message.starts_with("restart transaction") => Some(RESTART),
-        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
-        "40001" | "40P01" => Some(REBEGIN),
+/// Returns SQLSTATE and message of an error that asks for a retry.
+fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
+    let error: &(dyn Error + 'static) = match error {
+        Operation(error) => error,
+        Database(error) => error,
+        AmbiguousCommit(_) => return None,
+    };
+    let mut chain = successors(Some(error), |&error| error.source());
+    let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
+    match *error.code() {
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            Some((error.code().code(), error.message()))
+        }
         _ => None,
     }
 }
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &postgres::Error) -> bool {
-    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    // 40003: the server does not know whether the transaction was committed.
-    server_error(error).is_some_and(|(sqlstate, _)| {
-        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
-    })
-}
-
-/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
-fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
-    let mut chain = successors(Some(error), |&error| error.source());
-    let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
-    Some((error.code().code().to_owned(), error.message().to_owned()))
+    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
+    // OPTION violation, P0 PL/pgSQL error.
+    let classes = ["22", "23", "40", "44", "P0"];
+    match error.code() {
+        // The server does not know whether the transaction was committed.
+        None | Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) => false,
+        Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => true,
+        Some(&SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => true,
+        Some(code) => classes.iter().any(|class| code.code().starts_with(class)),
+    }
 }
 
 /// The transaction. If it is dropped while it is open, it is rolled back.
@@ -126,12 +135,11 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    fn restart(&mut self, sql: &str) -> Result<(), postgres::Error> {
-        self.client.batch_execute(sql).or_else(|_| {
-            // The commit has ended the transaction: on CockroachDB, this ROLLBACK fails.
-            let _ = self.client.batch_execute("ROLLBACK");
-            self.client.batch_execute(BEGIN)
-        })
+    fn begin_again(&mut self) -> Result<(), postgres::Error> {
+        // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
+        let _ = self.client.batch_execute("ROLLBACK");
+        sleep(Duration::from_micros(fastrand::u64(..=100_000)));
+        self.client.batch_execute(BEGIN)
     }
 }
 

@@ -2,10 +2,14 @@
 //!
 //! `run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
 //!
-//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `thiserror` and `tokio`.
+//! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `log`, `thiserror` and
+//! `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
+//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
 //! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
 //!   return its error, because after a failed one sqlx has ended the whole transaction.
+//! - A `run_transaction` inside `op` is a transaction of its own, on another connection, and may wait
+//!   for the locks of the outer one.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
@@ -18,7 +22,7 @@ use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
-use sea_orm::TransactionError as NestedError;
+use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbErr, RuntimeErr, TransactionTrait};
 use tokio::time::sleep;
@@ -30,7 +34,6 @@ const MAX_RETRIES: usize = 50;
 /// sqlx has sent BEGIN. CockroachDB restarts a transaction from the savepoint of this name.
 const AFTER_BEGIN: &str =
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot. sqlx then
 /// sends a ROLLBACK: the last BEGIN opens a transaction for it.
@@ -46,30 +49,37 @@ pub async fn run_transaction<T, E: Error + 'static>(
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(db).await?;
+    let mut txn = Txn::begin(db).await.map_err(Database)?;
     let mut retries = 0;
     loop {
-        let (restart, error) = match op(&txn.open).await {
+        let error = match op(&txn.open).await {
             Ok(value) => match txn.commit().await {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
-                Err(error) => return Err(AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => Database(error),
+                Err(error) => AmbiguousCommit(error),
             },
-            Err(error) => (restart_sql(&error), Operation(error)),
+            Err(error) => Operation(error),
         };
-        match restart {
-            Some(sql) if retries < MAX_RETRIES => txn = txn.restart(sql).await?,
-            _ => return Err(error),
+        let Some((sqlstate, message)) = retry_error(&error) else {
+            return Err(error);
+        };
+        if retries == MAX_RETRIES {
+            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+            return Err(error);
         }
-        sleep(pause(retries)).await;
         retries += 1;
+        log::debug!("retry {retries}: {sqlstate} {message}");
+        // The first time, restart at once and keep the locks. Then pause, with no transaction open:
+        // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
+        let in_place = retries == 1 && message.starts_with("restart transaction");
+        let restarted = in_place && txn.open.execute_unprepared(RESTART).await.is_ok();
+        if !restarted {
+            match txn.begin_again().await {
+                Ok(begun) => txn = begun,
+                Err(_) => return Err(error),
+            }
+        }
     }
-}
-
-/// Returns a random pause: transactions that failed together shall not meet again.
-fn pause(retries: usize) -> Duration {
-    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
-    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -80,54 +90,59 @@ pub enum TransactionError<E: Error + 'static> {
     Operation(E),
     /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
-    Database(#[from] DbErr),
+    Database(DbErr),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] DbErr),
 }
 
-/// Returns the statements that make the next run possible, if the error asks for a retry.
-fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let (sqlstate, message) = server_error(error)?;
-    match sqlstate.as_str() {
-        "40001" if message.starts_with("restart transaction") => Some(RESTART),
-        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
-        "40001" | "40P01" => Some(REBEGIN),
-        _ => None,
+/// Returns SQLSTATE and message of an error that asks for a retry.
+fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
+    let error: &(dyn Error + 'static) = match error {
+        Operation(error) => error,
+        Database(error) => error,
+        AmbiguousCommit(_) => return None,
+    };
+    if let Some(error) = server_error(error) {
+        let is_retry = ["40001", "40P01"].contains(&error.code());
+        return is_retry.then(|| (error.code(), error.message()));
     }
+    // SeaORM's own `TransactionError` has no `source()`, but the server's message is in its text.
+    successors(Some(error), |&error| error.source()).find_map(|error| {
+        let text = error.to_string();
+        let (_, text) = text.split_once("error returned from database: ")?;
+        RETRY_MESSAGES
+            .into_iter()
+            .find(|(_, message)| text.starts_with(message))
+    })
 }
+
+/// The beginnings of the messages of retry errors, each with its SQLSTATE.
+const RETRY_MESSAGES: [(&str, &str); 3] = [
+    ("40001", "restart transaction"),
+    ("40001", "could not serialize access"),
+    ("40P01", "deadlock detected"),
+];
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &DbErr) -> bool {
+    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
+    // OPTION violation, P0 PL/pgSQL error, 25P02 failed transaction, 25P03 idle transaction.
     let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    // 40003: the server does not know whether the transaction was committed.
-    server_error(error).is_some_and(|(sqlstate, _)| {
-        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
-    })
+    match server_error(error).map(PgDatabaseError::code) {
+        // The server does not know whether the transaction was committed.
+        None | Some("40003") => false,
+        Some(code) => proofs.iter().any(|proof| code.starts_with(proof)),
+    }
 }
 
-/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
-fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
-    successors(Some(error), |&error| error.source()).find_map(|error| {
-        let db_err = match error.downcast_ref() {
-            Some(NestedError::Connection(error) | NestedError::Transaction(error)) => Some(error),
-            None => error.downcast_ref(),
-        };
-        let runtime_err = match db_err {
-            Some(DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) => Some(error),
-            _ => error.downcast_ref(),
-        };
-        if let Some(RuntimeErr::SqlxError(error)) = runtime_err {
-            let error = error.as_database_error()?;
-            return Some((error.code()?.into_owned(), error.message().to_owned()));
-        }
-        // `#[error(transparent)]` hides a `NestedError`, but not its text.
-        let text = error.to_string();
-        let (_, message) = text.split_once("error returned from database: ")?;
-        let begins = |text| message.starts_with(text);
-        let is_retry = begins("restart transaction") || begins("could not serialize access");
-        (is_retry || begins("deadlock detected")).then(|| ("40001".to_owned(), message.to_owned()))
-    })
+/// Returns the server's error: a source of this error.
+fn server_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PgDatabaseError> {
+    let mut chain = successors(Some(error), |&error| error.source());
+    match chain.find_map(|error| error.downcast_ref())? {
+        RuntimeErr::SqlxError(error) => error.as_database_error()?.try_downcast_ref(),
+        RuntimeErr::Internal(_) => None,
+    }
 }
 
 /// The transaction, on one connection of the pool. sqlx rolls back when it is dropped.
@@ -154,17 +169,19 @@ impl Txn {
         self.open.execute_unprepared(COMMIT).await.map(drop)
     }
 
-    async fn restart(self, sql: &str) -> Result<Self, DbErr> {
-        match self.open.execute_unprepared(sql).await {
-            Ok(_) => Ok(self),
-            Err(lost) if server_error(&lost).is_none() => Err(lost),
-            // Begin through the pool: after a nested `begin` that failed, sqlx miscounts the
-            // transactions of this connection. Drop it first: the pool may have no other.
-            Err(_) => {
-                let db = self.db.clone();
-                drop(self);
-                Txn::begin(&db).await
-            }
+    async fn begin_again(self) -> Result<Self, DbErr> {
+        // RESTART fails if the commit or sqlx has ended the transaction.
+        let sql = format!("{RESTART}; ROLLBACK");
+        let rolled_back = self.open.execute_unprepared(&sql).await.is_ok();
+        sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
+        if rolled_back {
+            let sql = format!("BEGIN; {AFTER_BEGIN}");
+            return self.open.execute_unprepared(&sql).await.map(|_| self);
         }
+        // After a nested `begin` that failed, sqlx miscounts the transactions of this connection.
+        // Give it back before the new one is taken: the pool may have no other.
+        let db = self.db.clone();
+        drop(self);
+        Txn::begin(&db).await
     }
 }

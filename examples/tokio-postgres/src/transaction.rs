@@ -3,9 +3,11 @@
 //! `run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
 //!
 //! Copy this file into your program; besides `tokio-postgres` it needs `deadpool-postgres`,
-//! `fastrand`, `thiserror` and `tokio`.
+//! `fastrand`, `log`, `thiserror` and `tokio`.
 //! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK. Savepoints are fine.
+//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK. Savepoints are fine. A `run_transaction` inside it is a
+//!   transaction of its own, on another connection, and may wait for the locks of the outer one.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
@@ -23,15 +25,14 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool, PoolError};
 use tokio::time::sleep;
 use tokio_postgres::Client;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
-use TransactionError::{AmbiguousCommit, Database, Operation};
+use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
 
 const MAX_RETRIES: usize = 50;
 
 /// CockroachDB restarts a transaction from the savepoint of this name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-const REBEGIN: &str = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
@@ -46,33 +47,37 @@ pub async fn run_transaction<T, E: Error + 'static>(
     pool: &Pool,
     mut op: impl AsyncFnMut(&Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(pool.get().await?).await?;
+    let client = pool.get().await.map_err(NoConnection)?;
+    let mut txn = Txn::begin(client).await.map_err(Database)?;
     let mut retries = 0;
-    loop {
-        let (restart, error) = match op(txn.client()).await {
+    let error = loop {
+        let error = match op(txn.client()).await {
             Ok(value) => match txn.commit().await {
                 Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => (restart_sql(&error), Database(error)),
-                Err(error) => return Err(AmbiguousCommit(error)),
+                Err(error) if proves_rollback(&error) => Database(error),
+                Err(error) => AmbiguousCommit(error),
             },
-            Err(error) => (restart_sql(&error), Operation(error)),
+            Err(error) => Operation(error),
         };
-        match restart {
-            Some(sql) if retries < MAX_RETRIES => txn.restart(sql).await?,
-            _ => {
-                txn.rollback().await;
-                return Err(error);
-            }
+        let Some((sqlstate, message)) = retry_error(&error) else {
+            break error;
+        };
+        if retries == MAX_RETRIES {
+            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+            break error;
         }
-        sleep(pause(retries)).await;
         retries += 1;
-    }
-}
-
-/// Returns a random pause: transactions that failed together shall not meet again.
-fn pause(retries: usize) -> Duration {
-    let most_ms = [10, 20, 40, 80, 160, 200][retries.min(5)];
-    Duration::from_micros(fastrand::u64(..=1000 * most_ms))
+        log::debug!("retry {retries}: {sqlstate} {message}");
+        // The first time, restart at once and keep the locks. Then pause, with no transaction open:
+        // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
+        let in_place = retries == 1 && message.starts_with("restart transaction");
+        let restarted = in_place && txn.client().batch_execute(RESTART).await.is_ok();
+        if !restarted && txn.begin_again().await.is_err() {
+            break error;
+        }
+    };
+    txn.rollback().await;
+    Err(error)
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -80,47 +85,51 @@ fn pause(retries: usize) -> Duration {
 pub enum TransactionError<E: Error + 'static> {
     /// The pool has no connection; `op` did not run.
     #[error("there is no connection")]
-    NoConnection(#[from] PoolError),
+    NoConnection(#[source] PoolError),
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
     /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
     #[error(transparent)]
-    Database(#[from] tokio_postgres::Error),
+    Database(tokio_postgres::Error),
     /// The transaction may or may not have been committed: check before you run it again.
     #[error("the transaction may or may not have been committed")]
     AmbiguousCommit(#[source] tokio_postgres::Error),
 }
 
-/// Returns the statements that make the next run possible, if the error asks for a retry.
-fn restart_sql(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let (sqlstate, message) = server_error(error)?;
-    match sqlstate.as_str() {
-        "40001" if message.starts_with("restart transaction") => Some(RESTART),
-        // PostgreSQL: after ROLLBACK TO SAVEPOINT, the transaction would keep its stale snapshot.
-        "40001" | "40P01" => Some(REBEGIN),
+/// Returns SQLSTATE and message of an error that asks for a retry.
+fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
+    let error: &(dyn Error + 'static) = match error {
+        Operation(error) => error,
+        Database(error) => error,
+        NoConnection(_) | AmbiguousCommit(_) => return None,
+    };
+    let mut chain = successors(Some(error), |&error| error.source());
+    let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
+    match *error.code() {
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            Some((error.code().code(), error.message()))
+        }
         _ => None,
     }
 }
 
 /// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
 fn proves_rollback(error: &tokio_postgres::Error) -> bool {
-    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    // 40003: the server does not know whether the transaction was committed.
-    server_error(error).is_some_and(|(sqlstate, _)| {
-        sqlstate != "40003" && proofs.iter().any(|proof| sqlstate.starts_with(proof))
-    })
+    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
+    // OPTION violation, P0 PL/pgSQL error.
+    let classes = ["22", "23", "40", "44", "P0"];
+    match error.code() {
+        // The server does not know whether the transaction was committed.
+        None | Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) => false,
+        Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => true,
+        Some(&SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => true,
+        Some(code) => classes.iter().any(|class| code.code().starts_with(class)),
+    }
 }
 
-/// Returns SQLSTATE and message of the server's error: this error, or one of its sources.
-fn server_error(error: &(dyn Error + 'static)) -> Option<(String, String)> {
-    let mut chain = successors(Some(error), |&error| error.source());
-    let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
-    Some((error.code().code().to_owned(), error.message().to_owned()))
-}
-
-/// The transaction, on one connection of the pool. If it is dropped while it is open, the connection
-/// is closed: after a panic, or when the caller's future is dropped.
+/// The transaction, on one connection of the pool. If it is dropped while it has the client, the
+/// connection is closed: after a panic, or when the caller's future is dropped.
 struct Txn {
     client: Option<Object>,
 }
@@ -134,7 +143,7 @@ impl Txn {
     }
 
     fn client(&self) -> &Client {
-        self.client.as_ref().expect("the transaction is open")
+        self.client.as_ref().expect("the transaction has not ended")
     }
 
     async fn commit(&mut self) -> Result<(), tokio_postgres::Error> {
@@ -144,13 +153,11 @@ impl Txn {
         Ok(())
     }
 
-    async fn restart(&mut self, sql: &str) -> Result<(), tokio_postgres::Error> {
-        if self.client().batch_execute(sql).await.is_err() {
-            // The commit has ended the transaction: on CockroachDB, this ROLLBACK fails.
-            let _ = self.client().batch_execute("ROLLBACK").await;
-            self.client().batch_execute(BEGIN).await?;
-        }
-        Ok(())
+    async fn begin_again(&mut self) -> Result<(), tokio_postgres::Error> {
+        // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
+        let _ = self.client().batch_execute("ROLLBACK").await;
+        sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
+        self.client().batch_execute(BEGIN).await
     }
 
     async fn rollback(&mut self) {

@@ -1,18 +1,22 @@
 //! Many workers transfer between few accounts; afterwards the balances agree with the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::test_database::{TestDatabase, assert_usable, clusters, connect, for_each_driver};
+use crate::test_database::{
+    OpError, TestDatabase, assert_usable, clusters, connect, for_each_driver,
+};
 use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
 
 for_each_driver!(
     balances_agree_with_the_ledger_after_two_thousand_transfers,
-    balances_agree_with_the_ledger_despite_faults
+    balances_agree_with_the_ledger_despite_faults,
+    no_worker_starves_if_accounts_are_read_without_a_lock,
 );
 
 const WORKERS: i64 = 8;
@@ -57,16 +61,24 @@ fn work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<(i64, Outcome)> {
     }
 }
 
-fn all_work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> BTreeMap<i64, Outcome> {
+/// Returns the outcomes of each worker.
+fn all_work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<Vec<(i64, Outcome)>> {
+    in_all_workers(|| work::<D>(url, next))
+}
+
+fn in_all_workers<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|_| scope.spawn(|| work::<D>(url, next)))
-            .collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap())
-            .collect()
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(&work)).collect();
+        let results = workers.into_iter().map(|worker| worker.join().unwrap());
+        results.collect()
     })
+}
+
+/// Asserts that each worker has made a tenth of an equal share or more.
+fn assert_progress<T>(workers: &[Vec<T>], transfers: i64) {
+    let made: Vec<usize> = workers.iter().map(Vec::len).collect();
+    let least = (transfers / WORKERS / 10) as usize;
+    assert!(made.iter().all(|made| *made >= least), "{made:?}");
 }
 
 /// Asserts that each transfer that was done is in the ledger, that none that failed is in it, and
@@ -112,11 +124,47 @@ fn balances_agree_with_the_ledger_after_two_thousand_transfers<D: Driver>() {
         let database = TestDatabase::on(cluster);
         open_accounts(&database);
         let outcomes = all_work::<D>(&database.url, &AtomicI64::new(0));
+        assert_progress(&outcomes, TRANSFERS);
+        let outcomes = outcomes.into_iter().flatten().collect();
         let [done, ambiguous] = assert_consistent::<D>(&database, &outcomes);
         assert!(
             done > 1_000 && ambiguous == 0,
             "{done} done, {ambiguous} lost"
         );
+    }
+}
+
+/// Only on CockroachDB: on PostgreSQL a transaction that reads without a lock always loses against a
+/// worker that commits while it runs.
+fn no_worker_starves_if_accounts_are_read_without_a_lock<D: Driver>() {
+    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
+        let database = TestDatabase::on(cluster);
+        open_accounts(&database);
+        let transfers = TRANSFERS / 2;
+        let (next, connected) = (AtomicI64::new(0), Barrier::new(WORKERS as usize));
+        let made = in_all_workers(|| {
+            let mut driver: D = connect(&database.url);
+            connected.wait();
+            let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < transfers);
+            let transfer = |number: i64| {
+                let (from, to) = (number % 4 + 1, (number + 1) % 4 + 1);
+                let transfer = driver.transact(|txn| {
+                    let read = format!("SELECT balance AS value FROM accounts WHERE id = {from}");
+                    let balance = txn.read(&read)?[0];
+                    let add = |account, change| {
+                        format!(
+                            "UPDATE accounts SET balance = balance + {change} WHERE id = {account}"
+                        )
+                    };
+                    txn.execute(&add(from, -balance.min(1)))?;
+                    Ok::<_, OpError>(txn.execute(&add(to, balance.min(1)))?)
+                });
+                transfer.unwrap();
+            };
+            std::iter::from_fn(take).map(transfer).collect::<Vec<_>>()
+        });
+        assert_progress(&made, transfers);
+        assert_eq!(database.balances::<D>().iter().sum::<i64>(), 4 * BALANCE);
     }
 }
 
@@ -137,6 +185,7 @@ fn balances_agree_with_the_ledger_despite_faults<D: Driver>() {
             let _end_of_faults = EndOfFaults(&next);
             all_work::<D>(&database.relayed, &next)
         });
+        let outcomes = outcomes.into_iter().flatten().collect();
         // A commit may still be in progress after its connection was cut.
         thread::sleep(Duration::from_secs(1));
         assert_consistent::<D>(&database, &outcomes);

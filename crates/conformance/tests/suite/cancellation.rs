@@ -141,15 +141,54 @@ fn one_future_is_dropped<D: Asynchronous>(
     let entries = database.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
     assert_eq!(entries.len(), 2, "{} {first_failure:?}, {hold:?}", D::NAME);
     if cluster.kind() == Kind::Postgres {
-        let open = "SELECT count(*) FROM pg_stat_activity
-                    WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while database.execute(open) != "0" {
-            assert!(Instant::now() < deadline, "{first_failure:?}, {hold:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        assert_none_is_open(&database);
     }
     true
+}
+
+/// Drops more futures than the pool has connections, each as soon as the server has answered the
+/// ROLLBACK before the pause.
+fn a_future_that_is_dropped_during_a_pause_leaves_no_trace<D: Asynchronous>() {
+    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
+        let database = TestDatabase::on(cluster);
+        create_raise(&database);
+        let driver = D::connect(&database.relayed).unwrap();
+        // BEGIN, the statement that fails, and ROLLBACK. SeaORM sends the savepoint after BEGIN.
+        let messages = if D::NAME == "sea-orm" { 4 } else { 3 };
+        for _ in 0..6 {
+            let before = database.relay.round_trips();
+            let transaction = driver.spawn_transaction(Some("could not serialize access"));
+            while database.relay.round_trips() < before + messages {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            transaction.abort();
+            let _ = driver.runtime().block_on(transaction);
+            database.execute("DELETE FROM ledger");
+        }
+        assert_none_is_open(&database);
+        for entry in 11..20 {
+            driver.insert(entry);
+        }
+        let entries = database.read::<D>("SELECT count(*) AS value FROM ledger WHERE entry > 10");
+        assert_eq!(entries, [9], "{}", D::NAME);
+    }
+}
+
+/// Asserts that no connection to this database has an open transaction.
+fn assert_none_is_open(database: &TestDatabase) {
+    let open = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while database.execute(open) != "0" {
+        assert!(Instant::now() < deadline, "a transaction is open");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn nothing_is_left_open_after_a_future_is_dropped_during_a_pause() {
+    a_future_that_is_dropped_during_a_pause_leaves_no_trace::<SeaOrm>();
+    a_future_that_is_dropped_during_a_pause_leaves_no_trace::<TokioPostgres>();
 }
 
 #[test]

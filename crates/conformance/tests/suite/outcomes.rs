@@ -14,7 +14,7 @@ for_each_driver!(
     a_successful_transaction_is_committed,
     a_cut_during_the_commit_is_ambiguous_and_not_run_again,
     a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed,
-    a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed,
+    if_the_connection_is_lost_before_the_retry_the_retry_error_comes_back,
     an_error_of_the_server_is_passed_through_and_rolled_back,
     an_error_that_op_ignores_is_reported_as_not_committed,
     the_callers_own_error_comes_back_typed_and_rolled_back,
@@ -100,16 +100,27 @@ fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed
     }
 }
 
-fn a_connection_that_is_lost_before_the_retry_is_reported_as_not_committed<D: Driver>() {
+fn if_the_connection_is_lost_before_the_retry_the_retry_error_comes_back<D: Driver>() {
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
-        let database = TestDatabase::on(cluster);
-        create_raise(&database);
-        let mut driver = D::connect(&database.relayed).unwrap();
-        let result = driver.transact(|txn| {
-            database.relay.cut(Cut::BeforeTurn(2));
-            Ok::<_, OpError>(txn.execute("SELECT raise('40001', 'restart transaction: forced')")?)
-        });
-        assert_outcome!(result, Database, D::NAME);
+        for message in ["restart transaction: forced", "could not serialize access"] {
+            let database = TestDatabase::on(cluster);
+            raise_at_commit(&database, "40001", message);
+            create_raise(&database);
+            let mut driver = D::connect(&database.relayed).unwrap();
+            let result = driver.transact(|txn| {
+                database.relay.cut(Cut::BeforeTurn(2));
+                Ok::<_, OpError>(txn.execute(&format!("SELECT raise('40001', '{message}')"))?)
+            });
+            assert_outcome!(result, Operation, D::NAME);
+            let mut driver = D::connect(&database.relayed).unwrap();
+            let result = driver.transact(|txn| {
+                txn.execute("INSERT INTO ledger VALUES (1)")?;
+                database.relay.cut(Cut::BeforeTurn(2));
+                Ok::<_, OpError>(())
+            });
+            assert_outcome!(result, Database, D::NAME);
+            assert!(format!("{result:?}").contains(message), "{result:?}");
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! When `run_transaction` runs a transaction again, how, and how often.
 
 use std::error::Error;
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::test_database::{
-    OpError, TestDatabase, assert_usable, clusters, for_each_driver, operation, readable_clusters,
+    OpError, TestDatabase, assert_usable, clusters, create_raise, for_each_driver, operation,
+    readable_cluster,
 };
 use crdb_conformance::{AnyError, Driver, Sql};
 use crdb_local_cluster::Kind;
@@ -13,8 +15,9 @@ use crdb_local_cluster::Kind;
 for_each_driver!(
     write_skew_makes_one_of_two_transactions_run_again,
     transfers_to_and_fro_wait_for_one_another,
-    restart_transaction_runs_again_in_the_same_transaction,
-    any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction,
+    the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction,
+    no_transaction_is_open_during_a_pause,
+    each_retry_is_logged_and_so_is_giving_up,
     a_retry_error_is_found_in_the_callers_own_errors,
     a_retry_error_is_found_in_transparent_errors,
     a_retry_error_is_found_in_anyhows_errors,
@@ -111,73 +114,96 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
     }
 }
 
-fn restart_transaction_runs_again_in_the_same_transaction<D: Driver>() {
-    for cluster in readable_clusters() {
+fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<D: Driver>() {
+    let (begin, begin_again, rollback, commit) = match D::NAME {
+        "sea-orm" => (
+            // sqlx sends BEGIN and ROLLBACK by itself.
+            &[
+                "BEGIN",
+                "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
+            ][..],
+            "BEGIN; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
+            "ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK",
+            &[
+                "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN",
+                "ROLLBACK",
+            ][..],
+        ),
+        _ => (
+            &["BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart"][..],
+            "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
+            "ROLLBACK",
+            &["RELEASE SAVEPOINT cockroach_restart; COMMIT"][..],
+        ),
+    };
+    let in_place = &["ROLLBACK TO SAVEPOINT cockroach_restart"][..];
+    let anew = &[rollback, begin_again][..];
+    for (code, message, [first, second]) in [
+        ("40001", "restart transaction: forced", [in_place, anew]),
+        ("40001", "could not serialize access", [anew, anew]),
+        ("40P01", "deadlock detected", [anew, anew]),
+    ] {
+        let cluster = readable_cluster();
         let database = TestDatabase::on(cluster);
         create_force_retry(&database);
         let mut driver = D::connect(&database.relayed).unwrap();
+        let op = format!("SELECT fail_first(2, '{code}', '{message}')");
         database.relay.record();
-        let mut transactions = Vec::new();
         driver
-            .transact(|txn| {
-                transactions.extend(txn.read("SELECT txid_current() AS value")?);
-                txn.execute("INSERT INTO ledger VALUES (1)")?;
-                Ok::<_, OpError>(
-                    txn.execute("SELECT fail_first(3, '40001', 'restart transaction: forced')")?,
-                )
-            })
+            .transact(|txn| Ok::<_, OpError>(txn.execute(&op)?))
             .unwrap();
-        assert_eq!(transactions.len(), 4, "one run and three more");
-        assert!(
-            transactions.iter().all(|id| *id == transactions[0]),
-            "{transactions:?}"
-        );
-        let sent = database.relay.recorded();
+        // SeaORM's pool sends the last ROLLBACK after `run_transaction` has returned.
+        thread::sleep(Duration::from_millis(100));
+        let op = &[op.as_str()][..];
+        let expected = [begin, op, first, op, second, op, commit].concat();
         assert_eq!(
-            sent.matches("ROLLBACK TO SAVEPOINT cockroach_restart")
-                .count(),
-            3
+            statements(&database.relay.recorded()),
+            expected,
+            "{message}"
         );
-        assert_eq!(database.entries::<D>(), [1]);
         assert_usable(&mut driver);
     }
 }
 
-fn any_other_serialization_failure_or_deadlock_runs_again_in_a_new_transaction<D: Driver>() {
-    for cluster in readable_clusters() {
-        for (code, message) in [
-            ("40001", "could not serialize access"),
-            ("40P01", "deadlock detected"),
-        ] {
-            let database = TestDatabase::on(cluster);
-            create_force_retry(&database);
-            let mut driver = D::connect(&database.relayed).unwrap();
-            database.relay.record();
-            let (mut transactions, mut backends) = (Vec::new(), Vec::new());
-            driver
-                .transact(|txn| {
-                    backends.extend(txn.read("SELECT pg_backend_pid()::INT8 AS value")?);
-                    transactions.extend(txn.read("SELECT txid_current() AS value")?);
-                    Ok::<_, OpError>(
-                        txn.execute(&format!("SELECT fail_first(2, '{code}', '{message}')"))?,
-                    )
-                })
-                .unwrap();
-            assert_eq!(transactions.len(), 3);
-            transactions.dedup();
-            assert_eq!(
-                transactions.len(),
-                3,
-                "each run in a transaction of its own"
-            );
-            let again = "ROLLBACK; BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
-            let sent = database.relay.recorded();
-            assert_eq!(sent.matches(again).count(), 2, "in one message");
-            backends.dedup();
-            assert_eq!(backends.len(), 1, "on the same connection");
-            assert_usable(&mut driver);
-        }
+/// Returns the recorded SQL texts that are statements of transactions or call `fail_first`.
+fn statements(recorded: &str) -> Vec<&str> {
+    let known = [
+        "BEGIN",
+        "SET TRANSACTION",
+        "SELECT fail_first",
+        "ROLLBACK",
+        "RELEASE",
+    ];
+    let messages = recorded.split('\0').filter_map(|message| {
+        // The text follows the length of the message.
+        let begins = known.iter().filter_map(|begin| message.find(begin)).min()?;
+        Some(&message[begins..])
+    });
+    messages.collect()
+}
+
+/// Each transaction fails twice: it restarts in place, and then begins anew after a pause.
+fn no_transaction_is_open_during_a_pause<D: Driver>() {
+    let database = TestDatabase::on(readable_cluster());
+    create_force_retry(&database);
+    let mut driver = D::connect(&database.url).unwrap();
+    let begin = Instant::now();
+    // The time from BEGIN to the first statement of each run.
+    let mut open_us = 0;
+    for _ in 0..20 {
+        database.execute("ALTER SEQUENCE calls RESTART");
+        let result = driver.transact(|txn| {
+            let age =
+                "SELECT (extract(epoch FROM statement_timestamp() - now()) * 1e6)::INT8 AS value";
+            open_us += txn.read(age)?[0];
+            let fail = "SELECT fail_first(2, '40001', 'restart transaction: forced')";
+            Ok::<_, OpError>(txn.execute(fail)?)
+        });
+        result.unwrap();
     }
+    // The pauses take half a second or more.
+    let all_us = begin.elapsed().as_micros() as i64;
+    assert!(open_us < all_us / 4, "{open_us} of {all_us} µs");
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -230,82 +256,78 @@ fn a_retry_error_is_found_in_transparent_errors<D: Driver>() {
 fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
     wrap: impl Fn(Result<(), AnyError>) -> Result<(), E>,
 ) {
-    for cluster in readable_clusters() {
-        for (sqlstate, message) in [
-            ("40001", "restart transaction: forced"),
-            ("40001", "could not serialize access"),
-            ("40P01", "deadlock detected"),
-        ] {
-            let database = TestDatabase::on(cluster);
-            create_force_retry(&database);
-            let mut driver = D::connect(&database.url).unwrap();
-            let mut runs = 0;
-            let result = driver.transact(|txn| {
-                runs += 1;
-                let sql = format!("SELECT fail_first(2, '{sqlstate}', '{message}')");
-                wrap(txn.execute(&sql))
-            });
-            assert!(result.is_ok(), "{message}: {result:?}");
-            assert_eq!(runs, 3);
-            assert_usable(&mut driver);
-        }
+    let cluster = readable_cluster();
+    for (sqlstate, message) in [
+        ("40001", "restart transaction: forced"),
+        ("40001", "could not serialize access"),
+        ("40P01", "deadlock detected"),
+    ] {
+        let database = TestDatabase::on(cluster);
+        create_force_retry(&database);
+        let mut driver = D::connect(&database.url).unwrap();
+        let mut runs = 0;
+        let result = driver.transact(|txn| {
+            runs += 1;
+            let sql = format!("SELECT fail_first(2, '{sqlstate}', '{message}')");
+            wrap(txn.execute(&sql))
+        });
+        assert!(result.is_ok(), "{message}: {result:?}");
+        assert_eq!(runs, 3);
+        assert_usable(&mut driver);
     }
 }
 
 /// The commit fails and ends the transaction, so there is no savepoint to go back to.
 fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
-    for cluster in readable_clusters() {
-        for message in ["restart transaction: forced", "could not serialize access"] {
-            let database = TestDatabase::on(cluster);
-            create_force_retry(&database);
-            database.execute(&format!(
-                "CREATE FUNCTION fail_twice() RETURNS TRIGGER AS $$ BEGIN
-                     PERFORM fail_first(2, '40001', '{message}');
-                     RETURN NEW;
-                 END $$ LANGUAGE plpgsql;
-                 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger
-                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_twice()"
-            ));
-            let mut driver = D::connect(&database.url).unwrap();
-            let mut runs = 0;
-            let result = driver.transact(|txn| {
-                runs += 1;
-                Ok::<_, OpError>(txn.execute(&format!("INSERT INTO ledger VALUES ({runs})"))?)
-            });
-            assert!(result.is_ok(), "{message}: {result:?}");
-            assert_eq!(runs, 3);
-            assert_eq!(database.entries::<D>(), [3]);
-            assert_usable(&mut driver);
-        }
-    }
-}
-
-fn after_fifty_retries_the_last_error_comes_back_as_it_is<D: Driver>() {
-    for cluster in readable_clusters() {
+    let cluster = readable_cluster();
+    for message in ["restart transaction: forced", "could not serialize access"] {
         let database = TestDatabase::on(cluster);
         create_force_retry(&database);
+        database.execute(&format!(
+            "CREATE FUNCTION fail_twice() RETURNS TRIGGER AS $$ BEGIN
+                 PERFORM fail_first(2, '40001', '{message}');
+                 RETURN NEW;
+             END $$ LANGUAGE plpgsql;
+             CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_twice()"
+        ));
         let mut driver = D::connect(&database.url).unwrap();
         let mut runs = 0;
-        let failed = driver.transact(|txn| {
+        let result = driver.transact(|txn| {
             runs += 1;
-            txn.execute("INSERT INTO ledger VALUES (1)")?;
-            let sql = "SELECT fail_first(100, '40001', 'restart transaction: forced')";
-            Ok::<_, OpError>(txn.execute(sql)?)
+            Ok::<_, OpError>(txn.execute(&format!("INSERT INTO ledger VALUES ({runs})"))?)
         });
-        assert!(matches!(
-            operation(failed.unwrap_err()),
-            OpError::Database(_)
-        ));
-        assert_eq!(runs, 51, "one run and fifty retries");
-        assert_eq!(database.entries::<D>(), [0; 0]);
+        assert!(result.is_ok(), "{message}: {result:?}");
+        assert_eq!(runs, 3);
+        assert_eq!(database.entries::<D>(), [3]);
         assert_usable(&mut driver);
     }
 }
 
-/// With this setting CockroachDB fails each statement except SET until the transaction has been
-/// restarted three times.
+fn after_fifty_retries_the_last_error_comes_back_as_it_is<D: Driver>() {
+    let cluster = readable_cluster();
+    let database = TestDatabase::on(cluster);
+    create_force_retry(&database);
+    let mut driver = D::connect(&database.url).unwrap();
+    let mut runs = 0;
+    let failed = driver.transact(|txn| {
+        runs += 1;
+        txn.execute("INSERT INTO ledger VALUES (1)")?;
+        let sql = "SELECT fail_first(100, '40001', 'restart transaction: forced')";
+        Ok::<_, OpError>(txn.execute(sql)?)
+    });
+    assert!(matches!(
+        operation(failed.unwrap_err()),
+        OpError::Database(_)
+    ));
+    assert_eq!(runs, 51, "one run and fifty retries");
+    assert_eq!(database.entries::<D>(), [0; 0]);
+    assert_usable(&mut driver);
+}
+
+/// With this setting CockroachDB fails the first three runs of a transaction. A new transaction counts
+/// anew, so the third run switches it off.
 fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
-    let inject = "SET inject_retry_errors_enabled = 'true'";
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
         let database = TestDatabase::on(cluster);
         let mut driver = D::connect(&database.url).unwrap();
@@ -313,11 +335,53 @@ fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
         driver
             .transact(|txn| {
                 runs += 1;
-                txn.execute(inject)?;
+                txn.execute(&format!("SET inject_retry_errors_enabled = '{}'", runs < 3))?;
                 Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
             })
             .unwrap();
-        assert_eq!(runs, 4, "three injected failures");
+        assert_eq!(runs, 3, "two injected failures");
         assert_eq!(database.entries::<D>(), [1]);
     }
+}
+
+/// Collects the log records of all tests in this process.
+struct Records(Mutex<Vec<String>>);
+
+impl log::Log for Records {
+    fn enabled(&self, metadata: &log::Metadata) -> bool {
+        metadata.target().starts_with("crdb_")
+    }
+
+    fn log(&self, record: &log::Record) {
+        if self.enabled(record.metadata()) {
+            let line = format!("{} {} {}", record.level(), record.target(), record.args());
+            self.0.lock().unwrap().push(line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn each_retry_is_logged_and_so_is_giving_up<D: Driver>() {
+    static RECORDS: Records = Records(Mutex::new(Vec::new()));
+    // Another test may have set it.
+    let _ = log::set_logger(&RECORDS);
+    log::set_max_level(log::LevelFilter::Debug);
+    let database = TestDatabase::on(readable_cluster());
+    create_raise(&database);
+    let mut driver = D::connect(&database.url).unwrap();
+    let message = format!("could not serialize access, {}", D::NAME);
+    let sql = format!("SELECT raise('40001', '{message}')");
+    let failed = driver.transact(|txn| Ok::<_, OpError>(txn.execute(&sql)?));
+    assert!(failed.is_err());
+    let target = format!("crdb_{}::transaction", D::NAME.replace('-', "_"));
+    let retries = (1..=50).map(|n| format!("DEBUG {target} retry {n}: 40001 {message}"));
+    let gave_up = format!("WARN {target} gave up after 50 retries: 40001 {message}");
+    let expected: Vec<String> = retries.chain([gave_up]).collect();
+    let records = RECORDS.0.lock().unwrap();
+    let found = records.iter().filter(|line| line.ends_with(&message));
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        expected.iter().collect::<Vec<_>>()
+    );
 }

@@ -10,23 +10,39 @@ const DRIVERS: [(&str, &str); 4] = [
 ];
 
 /// What only one driver has, and the text of the others: the pool of tokio-postgres may have no
-/// connection, and its rollback is awaited; SeaORM restarts on another connection if necessary.
-const DIFFERENCES: [(&str, &str); 3] = [
+/// connection, and its rollback is awaited; SeaORM begins again on another connection if necessary.
+/// The restart calls the driver.
+const DIFFERENCES: [(&str, &str); 9] = [
     (
         "    /// The pool has no connection; `op` did not run.
     #[error(\"there is no connection\")]
-    NoConnection(#[from] PoolError),
+    NoConnection(#[source] PoolError),
 ",
         "",
     ),
+    ("NoConnection(_) | ", ""),
+    ("break error;", "return Err(error);"),
     (
-        "_ => {
-                txn.rollback().await;
-                return Err(error);
-            }",
-        "_ => return Err(error),",
+        "    };\n    txn.rollback().await;\n    Err(error)\n}",
+        "    }\n}",
     ),
-    ("=> txn = txn.restart", "=> txn.restart"),
+    ("txn.client().batch_execute(RESTART)", "txn.restart()"),
+    ("txn.client.batch_execute(RESTART)", "txn.restart()"),
+    ("txn.conn.batch_execute(RESTART)", "txn.restart()"),
+    ("txn.open.execute_unprepared(RESTART)", "txn.restart()"),
+    (
+        "        if !restarted {
+            match txn.begin_again().await {
+                Ok(begun) => txn = begun,
+                Err(_) => return Err(error),
+            }
+        }
+",
+        "        if !restarted && txn.begin_again().is_err() {
+            return Err(error);
+        }
+",
+    ),
 ];
 
 /// Returns the part of transaction.rs from the first text to the second one, without white space.
@@ -56,15 +72,12 @@ fn assert_equal(from: &str, to: &str) {
 }
 
 #[test]
-fn the_retry_loop_is_the_same_for_all_drivers() {
-    assert_equal("Ok(value) => match", "/// Returns a random pause");
+fn the_retry_loop_and_the_errors_are_the_same_for_all_drivers() {
+    assert_equal("Ok(value) => match", "    // The first time");
+    assert_equal("    // The first time", "AmbiguousCommit(#[source]");
 }
 
 #[test]
-fn pauses_errors_and_sqlstates_are_the_same_for_all_drivers() {
-    assert_equal("/// Returns a random pause", "AmbiguousCommit(#[source]");
-    assert_equal(
-        "/// Returns the statements that",
-        "/// Returns SQLSTATE and message",
-    );
+fn which_outcomes_are_retried_is_the_same_for_all_drivers() {
+    assert_equal("/// Returns SQLSTATE and message of", "    };\n");
 }

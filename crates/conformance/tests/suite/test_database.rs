@@ -149,10 +149,10 @@ pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
 
 /// Returns a PostgreSQL server without TLS: the relay can record what clients send, and a test can
 /// create functions in PL/pgSQL.
-pub fn readable_clusters() -> impl Iterator<Item = &'static Cluster> {
+pub fn readable_cluster() -> &'static Cluster {
     static CLUSTER: LazyLock<Cluster> =
         LazyLock::new(|| Cluster::start_with_fault(Fault::NoTls).unwrap());
-    std::iter::once(&*CLUSTER)
+    &CLUSTER
 }
 
 /// Declares one test for each driver and each of these generic functions.
