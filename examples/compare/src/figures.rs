@@ -81,6 +81,10 @@ pub struct Load {
     pub retries_per_transfer: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// The longest transfer of all slots. p99 does not show a worker that starves.
+    pub longest_ms: f64,
+    /// The transfers of the slowest worker, as a share of an equal share.
+    pub slowest_worker_share: f64,
 }
 
 /// One worker at one simulated distance.

@@ -123,7 +123,10 @@ impl Measurement<'_> {
         for (contestant, _) in &self.contestants {
             self.progress.begin("contention", contestant.name)?;
             let workers = (0..self.options.workers).map(|_| (contestant.connect)(self.url));
-            connections.push(workers.collect::<Result<_>>()?);
+            let mut workers: Vec<_> = workers.collect::<Result<_>>()?;
+            // The first transfers fill caches and pools.
+            concurrently(&mut workers, self.options.slot() / 4).context(contestant.name)?;
+            connections.push(workers);
         }
         for (workers, length) in self.options.contention() {
             let mut all: Vec<Vec<Slot>> = vec![Vec::new(); self.contestants.len()];
@@ -190,11 +193,8 @@ fn concurrently(workers: &mut [Box<dyn Transfer>], length: Duration) -> Result<S
             })
             .collect()
     });
-    let mut all = Slot::empty()?;
-    for slot in slots {
-        all.add(&slot?)?;
-    }
-    Ok(all)
+    let all = slots.into_iter().reduce(|all, slot| all?.add(slot?));
+    all.context("there is no worker")?
 }
 
 /// Returns the worker's accounts: each ordered pair of the four in turn, so that workers conflict.

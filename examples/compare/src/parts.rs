@@ -133,12 +133,18 @@ fn contention(figures: &Figures) -> Part {
         title: format!("Contention: {} workers on four accounts", figures.workers),
         note: "The transfer locks both accounts when it reads them. So on CockroachDB transfers \
                wait for one another and are not retried. PostgreSQL still rejects some of those \
-               that have waited; they are retried after a pause, which shows in p99.",
+               that have waited. They are retried after a pause, which is long beside a transfer: it \
+               shows in p99, in the longest transfer, and in the transfers of the slowest worker, \
+               of which 100 % is an equal share.",
         columns: vec![
-            column("transfers per second", |load| load.transfers_per_second),
-            column("retries per transfer", |load| load.retries_per_transfer),
+            column("transfers/s", |load| load.transfers_per_second),
+            column("retries each", |load| load.retries_per_transfer),
             column("p50, ms", |load| load.p50_ms),
             column("p99, ms", |load| load.p99_ms),
+            column("longest, ms", |load| load.longest_ms),
+            column("slowest worker %", |load| {
+                100.0 * load.slowest_worker_share
+            }),
         ],
         top: None,
     }

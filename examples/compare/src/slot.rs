@@ -15,15 +15,19 @@ pub struct Slot {
     latencies_us: Histogram<u64>,
     runs: u64,
     elapsed: Duration,
+    workers: u64,
+    /// The transfers of the slowest worker.
+    least: u64,
 }
 
 impl Slot {
-    /// Returns a slot without transfers.
-    pub fn empty() -> Result<Slot> {
+    fn empty() -> Result<Slot> {
         Ok(Slot {
             latencies_us: Histogram::new(3)?,
             runs: 0,
             elapsed: Duration::ZERO,
+            workers: 1,
+            least: 0,
         })
     }
 
@@ -58,15 +62,18 @@ impl Slot {
     fn record(&mut self, latency_us: u64, runs: u32) -> Result<()> {
         self.latencies_us.record(latency_us)?;
         self.runs += u64::from(runs);
+        self.least += 1;
         Ok(())
     }
 
     /// Adds the slot of another worker, measured at the same time.
-    pub fn add(&mut self, other: &Slot) -> Result<()> {
+    pub fn add(mut self, other: Slot) -> Result<Slot> {
         self.latencies_us.add(&other.latencies_us)?;
         self.runs += other.runs;
         self.elapsed = self.elapsed.max(other.elapsed);
-        Ok(())
+        self.workers += other.workers;
+        self.least = self.least.min(other.least);
+        Ok(self)
     }
 
     pub fn transfers(&self) -> u64 {
@@ -86,19 +93,23 @@ impl Slot {
         let transfers = self.transfers();
         (self.runs - transfers) as f64 / transfers.max(1) as f64
     }
+
+    /// Returns the transfers of the slowest worker as a share of an equal share: 1 if all are equal.
+    pub fn slowest_worker_share(&self) -> f64 {
+        (self.least * self.workers) as f64 / self.transfers().max(1) as f64
+    }
 }
 
 impl OneWorker {
     /// Summarises the slots of one worker.
     pub fn of(connects_ms: Vec<f64>, slots: &[Slot]) -> OneWorker {
-        let maxima = slots.iter().map(|slot| slot.quantile_ms(1.0));
         OneWorker {
             connect_ms: median(connects_ms),
             transfers_per_second: median_of(slots, Slot::per_second),
             p50_ms: median_of(slots, |slot| slot.quantile_ms(0.5)),
             p95_ms: median_of(slots, |slot| slot.quantile_ms(0.95)),
             p99_ms: median_of(slots, |slot| slot.quantile_ms(0.99)),
-            max_ms: maxima.fold(0.0, f64::max),
+            max_ms: longest_ms(slots),
         }
     }
 }
@@ -111,8 +122,15 @@ impl Load {
             retries_per_transfer: median_of(slots, Slot::retries_per_transfer),
             p50_ms: median_of(slots, |slot| slot.quantile_ms(0.5)),
             p99_ms: median_of(slots, |slot| slot.quantile_ms(0.99)),
+            longest_ms: longest_ms(slots),
+            slowest_worker_share: median_of(slots, Slot::slowest_worker_share),
         }
     }
+}
+
+fn longest_ms(slots: &[Slot]) -> f64 {
+    let longest = slots.iter().map(|slot| slot.quantile_ms(1.0));
+    longest.fold(0.0, f64::max)
 }
 
 fn median_of(slots: &[Slot], figure: impl Fn(&Slot) -> f64) -> f64 {
@@ -126,5 +144,21 @@ fn median(mut values: Vec<f64>) -> f64 {
         0 => 0.0,
         count if count % 2 == 1 => values[count / 2],
         count => (values[count / 2 - 1] + values[count / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_starved_worker_shows_in_the_share_of_the_slowest_and_in_the_longest_transfer() {
+        let slots = [[1_000; 150].as_slice(), &[1_000; 147], &[3_400_000; 3]];
+        let [first, second, starved] = slots.map(|latencies_us| Slot::of(latencies_us).unwrap());
+        let slot = first.add(second).unwrap().add(starved).unwrap();
+        let load = Load::of(&[slot]);
+        assert_eq!(load.slowest_worker_share, 0.03);
+        assert_eq!(load.p99_ms, 1.0);
+        assert!(load.longest_ms >= 3_400.0, "{}", load.longest_ms);
     }
 }

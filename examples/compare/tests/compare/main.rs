@@ -74,6 +74,8 @@ fn a_quick_run_measures_everything_and_leaves_nothing_behind() {
         let contention = &measured["contention"];
         assert!(number(&contention["transfers_per_second"]) > 0.0);
         assert_eq!(contention["balances_conserved"], true);
+        assert!(number(&contention["longest_ms"]) >= number(&contention["p99_ms"]));
+        assert!((0.0..=1.0).contains(&number(&contention["slowest_worker_share"])));
         let clients = measured["clients"].as_array().unwrap();
         for (workers, clients) in [1, 2, 4, 8].iter().zip(clients) {
             assert_eq!(clients["workers"], *workers);

@@ -146,7 +146,7 @@ fn marks() -> Value {
             + count("/round_trips/transfer_steady"),
         3 * count("/distance/2"),
         4 * count("/one_worker"),
-        4 * count("/contention"),
+        6 * count("/contention"),
         4 * DRIVERS.len(),
         4 * DRIVERS.len(),
     ])
