@@ -142,9 +142,7 @@ fn contention(figures: &Figures) -> Part {
             column("p50, ms", |load| load.p50_ms),
             column("p99, ms", |load| load.p99_ms),
             column("longest, ms", |load| load.longest_ms),
-            column("slowest worker %", |load| {
-                100.0 * load.slowest_worker_share
-            }),
+            column("slowest worker %", |load| 100.0 * load.slowest_worker_share),
         ],
         top: None,
     }
