@@ -4,6 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_diesel::connect;
 use diesel::connection::SimpleConnection;
@@ -24,12 +25,14 @@ struct Account {
     balance: i64,
 }
 
+const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
+
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut conn = connect(&url)?;
 
     create_accounts(&mut conn)?;
-    print_balances(&mut conn)?;
+    print_balances(&mut conn).context(HINT)?;
     Ok(())
 }
 

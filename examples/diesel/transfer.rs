@@ -4,6 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_diesel::{connect, run_transaction};
 use diesel::connection::SimpleConnection;
@@ -24,12 +25,15 @@ struct Account {
     balance: i64,
 }
 
+const HINT: &str =
+    "cannot transfer; if another program has created the table accounts, use another database";
+
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut conn = connect(&url)?;
 
     create_accounts(&mut conn)?;
-    run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?;
+    run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100)).context(HINT)?;
     print_balances(&mut conn)?;
     Ok(())
 }

@@ -4,16 +4,19 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_postgres::connect;
 use postgres::Client;
+
+const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut client = connect(&url)?;
 
     create_accounts(&mut client)?;
-    print_balances(&mut client)?;
+    print_balances(&mut client).context(HINT)?;
     Ok(())
 }
 

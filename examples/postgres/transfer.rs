@@ -6,17 +6,21 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_postgres::{connect, run_transaction};
 use postgres::Client;
 use postgres::types::Type;
+
+const HINT: &str =
+    "cannot transfer; if another program has created the table accounts, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut client = connect(&url)?;
 
     create_accounts(&mut client)?;
-    run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?;
+    run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100)).context(HINT)?;
     print_balances(&mut client)?;
     Ok(())
 }

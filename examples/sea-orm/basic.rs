@@ -4,6 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_sea_orm::connect;
 use sea_orm::entity::prelude::*;
@@ -25,13 +26,15 @@ mod account {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let db = connect(&url).await?;
 
     create_accounts(&db).await?;
-    print_balances(&db).await?;
+    print_balances(&db).await.context(HINT)?;
     Ok(())
 }
 

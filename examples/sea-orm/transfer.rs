@@ -4,6 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::entity::prelude::*;
@@ -26,13 +27,18 @@ mod account {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+const HINT: &str =
+    "cannot transfer; if another program has created the table accounts, use another database";
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let db = connect(&url).await?;
 
     create_accounts(&db).await?;
-    run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;
+    run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await)
+        .await
+        .context(HINT)?;
     print_balances(&db).await?;
     Ok(())
 }

@@ -4,9 +4,12 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_tokio_postgres::connect;
 use deadpool_postgres::Pool;
+
+const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -14,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let pool = connect(&url).await?;
 
     create_accounts(&pool).await?;
-    print_balances(&pool).await?;
+    print_balances(&pool).await.context(HINT)?;
     Ok(())
 }
 

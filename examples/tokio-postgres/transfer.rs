@@ -6,11 +6,15 @@
 
 use std::collections::HashMap;
 
+use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use crdb_tokio_postgres::{connect, run_transaction};
 use deadpool_postgres::Pool;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
+
+const HINT: &str =
+    "cannot transfer; if another program has created the table accounts, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -18,7 +22,9 @@ async fn main() -> anyhow::Result<()> {
     let pool = connect(&url).await?;
 
     create_accounts(&pool).await?;
-    run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?;
+    run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await)
+        .await
+        .context(HINT)?;
     print_balances(&pool).await?;
     Ok(())
 }

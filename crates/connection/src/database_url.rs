@@ -1,27 +1,34 @@
-//! [`DatabaseUrl`]: its sources, and the strings for the drivers.
+//! [`DatabaseUrl`]: the checked connection string, and the strings for the drivers.
 
+use std::collections::HashMap;
 use std::env;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openssl::ssl::SslConnector;
 
 use crate::explain::{ConnectError, ensure, explain, refuse};
 use crate::location::{self, Location, encode};
-use crate::parameters::{self, PARAMETERS, Parameters};
-use crate::tls::connector;
+use crate::settings::{self, Settings};
+use crate::tls::Tls;
 
 /// A checked connection string. `Debug` shows the hosts only.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     location: Location,
-    parameters: Parameters,
+    settings: Settings,
+    /// For each host.
+    connect_timeout: Duration,
+    tls: Tls,
+    /// Built at its first use; clones share it.
+    connector: Arc<OnceLock<Result<SslConnector, ConnectError>>>,
 }
 
 impl DatabaseUrl {
-    /// Reads `DATABASE_URL` and the `PG…` variables, after loading the nearest `.env`. Without
+    /// Reads `DATABASE_URL` and the `PG…` variables of the process and of the nearest `.env`. Without
     /// `DATABASE_URL`, at least `PGHOST` and `PGUSER` must be set.
     ///
     /// # Errors
@@ -29,59 +36,70 @@ impl DatabaseUrl {
     /// Returns an error if neither `DATABASE_URL` nor `PGHOST` is set, if `.env` or a value is not
     /// valid, or if a file that is named is missing.
     pub fn from_env() -> Result<DatabaseUrl, ConnectError> {
-        load_dotenv()?;
-        let variable = |name: &str| {
-            // Bytes that are not UTF-8 are replaced, so that they fail later and are not ignored.
-            let value = env::var_os(name)?.to_string_lossy().into_owned();
-            // A value that was read from a file often ends with a line feed.
-            let value = value.trim_end_matches(['\r', '\n']);
-            Some(value.to_owned()).filter(|value| !value.is_empty())
-        };
+        let variables = settings::variables()?;
+        let url = variables.get("DATABASE_URL").map(String::as_str);
         // With PGHOST, the URL may be empty: each part comes from its variable.
-        let from_parts = || variable("PGHOST").map(|_| "postgresql://".to_owned());
-        let Some(url) = variable("DATABASE_URL").or_else(from_parts) else {
+        let url = url.or(variables.get("PGHOST").map(|_| "postgresql://"));
+        let Some(url) = url else {
             return refuse(
                 "DATABASE_URL is not set, or is empty\n\
                  Copy .env.example to .env and put your cluster's connection string there, or run \
                  `scripts/local-cluster start` for a cluster on this machine.",
             );
         };
-        DatabaseUrl::read(&url, &variable)
+        DatabaseUrl::read(url, &variables)
     }
 
     /// Reads a string. What it leaves out comes from the variables, then from the defaults.
     pub(crate) fn read(
         url: &str,
-        variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConnectError> {
-        let (location, query) = location::read(url, variable)?;
-        let parameters = parameters::read(query, variable)?;
+        variables: &HashMap<String, String>,
+    ) -> Result<DatabaseUrl, ConnectError> {
+        let (location, query) = location::split(url)?;
+        let mut settings = settings::read(query, variables)?;
+        let location = location::read(location, &settings)?;
+        let timeout: u16 = settings["connect_timeout"].parse().unwrap_or_default();
+        ensure(
+            timeout > 0,
+            "connect_timeout is not a whole number of seconds from 1 to 65535\nThe default is 10.",
+        )?;
+        ensure(
+            ["disable", "random"].contains(&settings["load_balance_hosts"].as_str()),
+            "load_balance_hosts is not disable or random\nThe default is disable.",
+        )?;
+        if settings["application_name"].is_empty() {
+            let program = env::current_exe().unwrap_or_default();
+            let name = program.file_stem().unwrap_or_default().to_string_lossy();
+            settings.insert("application_name", name.into_owned());
+        }
         Ok(DatabaseUrl {
             location,
-            parameters,
+            connect_timeout: Duration::from_secs(timeout.into()),
+            tls: Tls::read(&settings)?,
+            settings,
+            connector: Arc::default(),
         })
     }
 
     /// Returns the string for `postgres` and `tokio-postgres`, and the OpenSSL connector that
-    /// verifies the server.
+    /// verifies the server. The connector is built once for this value and its clones.
     ///
     /// # Errors
     ///
     /// Returns an error if OpenSSL does not accept a certificate file.
     pub fn for_rust_postgres(&self) -> Result<(String, SslConnector), ConnectError> {
-        let connector = connector(&self.parameters).map_err(|error| self.explain(error))?;
+        let build = || self.tls.connector().map_err(|error| self.explain(error));
+        let connector = self.connector.get_or_init(build);
         // The connector verifies the certificate. The driver does not know `verify-full`.
-        let sslmode = self.parameters["sslmode"].replace("verify-full", "require");
-        let tls = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
-        let mut with = vec![("sslmode", sslmode.as_str())];
-        with.extend(keepalives("30"));
-        Ok((self.render(&tls, &with), connector))
+        let [(sslmode, value), ..] = self.tls.parameters();
+        let value = value.replace("verify-full", "require");
+        let text = self.render(&[(sslmode, &value)], Some("30"));
+        Ok((text, connector.clone()?))
     }
 
     /// Returns the string for libpq, which Diesel uses.
     pub fn for_libpq(&self) -> String {
-        // In milliseconds here, in seconds for rust-postgres.
-        self.render(&[], &keepalives("30000"))
+        self.render(&self.tls.parameters(), Some("30000"))
     }
 
     /// Returns the string for sqlx, which SeaORM uses. It has no time limit and no keepalives: sqlx
@@ -89,8 +107,7 @@ impl DatabaseUrl {
     ///
     /// # Errors
     ///
-    /// Returns an error if there are several hosts, or if sqlx would read a variable by itself that
-    /// the string overrides.
+    /// Returns an error if there are several hosts, or if sqlx would trust a file besides `system`.
     pub fn for_sqlx(&self) -> Result<String, ConnectError> {
         let [host] = self.location.hosts.as_slice() else {
             return refuse(
@@ -98,82 +115,61 @@ impl DatabaseUrl {
                  Write the name of a load balancer, or one of the hosts.",
             );
         };
+        ensure(
+            self.tls.root != "system" || env::var_os("PGSSLROOTCERT").is_none(),
+            "sqlx, SeaORM's driver, would use PGSSLROOTCERT besides sslrootcert=system\nUnset PGSSLROOTCERT.",
+        )?;
+        let mut parameters = self.tls.parameters().to_vec();
         // Without `sslrootcert`, sqlx uses the certificates of the operating system.
-        let mut own = self.clone();
-        own.parameters
-            .retain(|name, value| *name != "sslrootcert" || value != "system");
-        // sqlx reads these variables by itself, and sends PGOPTIONS in addition to `options`.
-        for (name, variable, _) in PARAMETERS {
-            let value = own.parameters.get(name);
-            let conflict = match env::var(variable) {
-                Ok(other) if name == "options" => !other.is_empty() && value != Some(&other),
-                Ok(_) if name.starts_with("ssl") => value.is_none() && own.is_encrypted(),
-                _ => false,
-            };
-            if conflict {
-                return refuse(&format!(
-                    "sqlx, SeaORM's driver, would use {variable} against the connection string\n\
-                     Unset {variable}."
-                ));
-            }
-        }
+        parameters.retain(|(_, value)| *value != "system");
         // sqlx keeps the brackets of an IPv6 address.
         let address = host.strip_prefix('[').and_then(|host| host.split_once(']'));
-        let with = address.map(|(address, _)| ("host", address));
-        Ok(own.render(&["connect_timeout"], with.as_slice()))
+        parameters.extend(address.map(|(address, _)| ("host", address)));
+        Ok(self.render(&parameters, None))
+    }
+
+    /// Returns one value for each host, in the order in which to try them.
+    pub fn each_host(&self) -> impl Iterator<Item = DatabaseUrl> {
+        let mut hosts = self.location.hosts.clone();
+        if self.settings["load_balance_hosts"] == "random" {
+            fastrand::shuffle(&mut hosts);
+        }
+        hosts.into_iter().map(|host| {
+            let mut one = self.clone();
+            one.location.hosts = vec![host];
+            one
+        })
     }
 
     /// Returns the time limit of one attempt to connect: `connect_timeout` for each host.
     pub fn connect_timeout(&self) -> Duration {
-        let seconds = self.parameters["connect_timeout"].parse::<u16>();
-        let seconds = seconds.expect("it was checked");
-        Duration::from_secs(seconds.into()) * self.location.hosts.len() as u32
+        self.connect_timeout * self.location.hosts.len() as u32
     }
 
     /// Returns the driver's error with the hosts before it, and what to do on the next line.
     pub fn explain(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
-        explain(&self.location.hosts.join(","), &*error.into())
+        let hosts = self.location.hosts.join(",");
+        explain(&hosts, self.tls.root == "system", &*error.into())
     }
 
-    fn is_encrypted(&self) -> bool {
-        self.parameters["sslmode"] != "disable"
-    }
-
-    fn render(&self, without: &[&str], with: &[(&str, &str)]) -> String {
-        let own = self.parameters.iter();
-        let own = own.map(|(name, value)| (*name, value.as_str()));
-        let own = own.filter(|(name, _)| !without.contains(name));
-        let query = own.chain(with.iter().copied());
-        let query = query.map(|(name, value)| format!("{name}={}", encode(value)));
-        let query = query.collect::<Vec<_>>().join("&");
-        format!("postgresql://{}?{query}", self.location.text)
-    }
-}
-
-/// Returns the parameters that end a connection whose server has vanished: on Linux after 30 seconds
-/// if a statement waits for its answer, else after 40.
-fn keepalives(user_timeout: &str) -> [(&'static str, &str); 3] {
-    [
-        ("keepalives_idle", "30"),
-        ("keepalives_interval", "10"),
-        ("tcp_user_timeout", user_timeout),
-    ]
-}
-
-/// Loads the nearest `.env`. No line is shown: it may contain a password.
-fn load_dotenv() -> Result<(), ConnectError> {
-    let mut items = dotenvy::dotenv_iter().into_iter().flatten().flatten();
-    ensure(
-        items.all(|(_, value)| !value.contains('\0')),
-        "a value of .env contains a NUL byte\nRemove it.",
-    )?;
-    match dotenvy::dotenv() {
-        Err(dotenvy::Error::LineParse(..)) => refuse(
-            "a line of .env is not NAME=value\n\
-             Put a value with spaces, quotes or a $ into single quotes.",
-        ),
-        Err(error) if !error.not_found() => refuse(&format!("cannot read .env: {error}")),
-        _ => Ok(()),
+    /// Returns the string with these parameters about TLS. With `tcp_user_timeout`, in the driver's
+    /// unit, it has the parameters that end a connection whose server has vanished: on Linux after 30
+    /// seconds if a statement waits for its answer, else after 40.
+    fn render(&self, tls: &[(&str, &str)], tcp_user_timeout: Option<&str>) -> String {
+        let setting = |name| (name, self.settings[name].as_str());
+        let mut all = vec![setting("application_name"), setting("options")];
+        all.extend(tls);
+        if let Some(tcp_user_timeout) = tcp_user_timeout {
+            all.extend([setting("connect_timeout"), setting("load_balance_hosts")]);
+            all.extend([("keepalives_idle", "30"), ("keepalives_interval", "10")]);
+            all.push(("tcp_user_timeout", tcp_user_timeout));
+        }
+        all.retain(|(_, value)| !value.is_empty());
+        let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
+        let query = all.iter().map(pair).collect::<Vec<_>>().join("&");
+        let hosts = self.location.hosts.join(",");
+        let (credentials, database) = (&self.location.credentials, &self.location.database);
+        format!("postgresql://{credentials}@{hosts}/{database}?{query}")
     }
 }
 
@@ -186,7 +182,7 @@ impl FromStr for DatabaseUrl {
     type Err = ConnectError;
 
     fn from_str(url: &str) -> Result<DatabaseUrl, ConnectError> {
-        DatabaseUrl::read(url, &|_| None)
+        DatabaseUrl::read(url, &HashMap::new())
     }
 }
 

@@ -7,7 +7,7 @@ use std::iter::successors;
 /// The reason why there is no connection, and on the next line what to do.
 ///
 /// The message does not contain the password. `Debug` is the message, so that `main` prints it.
-#[derive(thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);
 
@@ -28,7 +28,11 @@ pub(crate) fn ensure(is_valid: bool, message: &str) -> Result<(), ConnectError> 
 }
 
 /// Returns the words of the error and its sources, each once, and the advice that fits them.
-pub(crate) fn explain(hosts: &str, error: &(dyn Error + 'static)) -> ConnectError {
+pub(crate) fn explain(
+    hosts: &str,
+    system_roots: bool,
+    error: &(dyn Error + 'static),
+) -> ConnectError {
     let mut words = String::new();
     for cause in successors(Some(error), |&error| error.source()) {
         let cause = cause.to_string();
@@ -36,20 +40,28 @@ pub(crate) fn explain(hosts: &str, error: &(dyn Error + 'static)) -> ConnectErro
         let cause = cause
             .split("(ProhibitedCharacter")
             .next()
-            .unwrap_or_default();
-        if !words.contains(cause.trim()) {
-            words = format!("{words}: {}", cause.trim());
+            .unwrap_or_default()
+            .trim();
+        if !words.contains(cause) {
+            words = format!("{words}: {cause}");
         }
     }
     let lower = words.to_lowercase();
-    let row = ADVICE
-        .iter()
-        .find(|(texts, _)| texts.iter().any(|text| lower.contains(text)));
-    let advice = row
-        .map(|(_, advice)| format!("\n{advice}"))
-        .unwrap_or_default();
+    let fits = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    let row = ADVICE.iter().find(|(texts, _)| fits(texts));
+    let advice = match row.map_or("", |(_, advice)| advice) {
+        NOT_TRUSTED if system_roots => "\n".to_owned() + NOT_TRUSTED_BY_THE_SYSTEM,
+        "" => String::new(),
+        advice => "\n".to_owned() + advice,
+    };
     ConnectError(format!("could not connect to {hosts}{words}{advice}"))
 }
+
+const NOT_TRUSTED: &str = "The file that sslrootcert names, or ~/.postgresql/root.crt, is not the certificate of this \
+    cluster's authority: download the cluster's ca.crt. If it is, the server's certificate is not valid.";
+
+const NOT_TRUSTED_BY_THE_SYSTEM: &str = "In a container, install the package ca-certificates in the image. If the \
+    cluster has an authority of its own (Advanced, self-hosted), download its ca.crt and name it with sslrootcert.";
 
 /// Pieces of messages, in lower case, each with the advice. The first row that fits decides.
 #[rustfmt::skip]
@@ -76,9 +88,7 @@ const ADVICE: [(&[&str], &str); 16] = [
      "Name your client certificate with sslcert and its key with sslkey. It must be for this user."),
     (&["has expired", "not yet valid"],
      "Renew the certificate of the server or of its authority, and check this machine's clock."),
-    (&["certificate verify failed"],
-     "Download this cluster's ca.crt and name it with sslrootcert. If it is the right one, the server's \
-      certificate is not valid. The words of OpenSSL say why; Diesel does not show them."),
+    (&["certificate verify failed"], NOT_TRUSTED),
     (&["support tls", "support ssl", "ssl negotiation", "sslrequest", "unexpected eof", "early eof", "at eof",
        "remaining on stream", "authentication request", "closed the connection", "reset by peer",
        "wrong version number"],

@@ -1,16 +1,8 @@
-//! One checked connection string for four drivers.
+//! One checked connection string for all drivers.
 //!
 //! A [`DatabaseUrl`] takes the connection string that CockroachDB's console shows, from the variable
-//! `DATABASE_URL` or from `.env`, and renders it for `postgres`, `tokio-postgres`, Diesel and SeaORM: user, password,
-//! hosts and database stay as they are written, and TLS is translated.
-//!
-//! # Layout
-//!
-//! - `database_url.rs`: [`DatabaseUrl`], with its sources and the strings for the drivers.
-//! - `location.rs`: checks the part before the `?`: user, password, hosts and database.
-//! - `parameters.rs`: checks the parameters after the `?`, and has the table of all of them.
-//! - `tls.rs`: the OpenSSL connector for `postgres` and `tokio-postgres`.
-//! - `explain.rs`: [`ConnectError`], and the advice for a driver's error.
+//! `DATABASE_URL` or from `.env`, and renders it for each driver: user, password, hosts and database
+//! stay as they are written, and TLS is translated.
 //!
 //! # Parameters
 //!
@@ -31,32 +23,31 @@
 //! | `options` for the server | `PGOPTIONS` | none |
 //! | `application_name` | `PGAPPNAME` | the program's name |
 //! | `connect_timeout`, in seconds for each host | `PGCONNECT_TIMEOUT` | 10 |
+//! | `load_balance_hosts`: `random` tries the hosts of a list in a random order | `PGLOADBALANCEHOSTS` | `disable` |
+//!
+//! As in libpq, the first five can also be parameters: `user`, `password`, `host`, `port`, `dbname`.
 //!
 //! # TLS
 //!
-//! The drivers verify the server's certificate, unless the string says `sslmode=disable`: that
-//! connection is not encrypted. `require` and `verify-ca` mean `verify-full`: the chain and the
-//! host's name are verified.
+//! The drivers verify the chain of the server's certificate and the host's name, also with
+//! `sslmode=require` and `verify-ca`. `sslmode=disable` does not encrypt.
 //!
 //! # Differences from libpq
 //!
-//! - `sslmode=prefer` and `allow`, parameters that are not in the table, and Unix sockets are refused.
-//! - `sslcert` and `sslkey` go together. A file that is named must exist.
-//! - Only Diesel honours libpq's other variables (`PGCHANNELBINDING`, `PGSSLMINPROTOCOLVERSION`,
-//!   `PGREQUIREAUTH`, `PGHOSTADDR`, …), a revocation list (`~/.postgresql/root.crl`) and the default
+//! - `sslmode=prefer` and `allow`, other parameters, and Unix sockets are refused.
+//! - After every error the next host of a list is tried, also after a rejected login. After a host that
+//!   accepts the connection and does not answer, only Diesel tries the next one.
+//! - Only Diesel honours libpq's other variables (`PGREQUIREAUTH`, …), a revocation list and the default
 //!   files of a client certificate. Only Diesel and SeaORM read a password file.
-//! - `postgres` and `tokio-postgres` try the next host of a list if a host cannot be reached, not if
-//!   it accepts the connection and then does not answer.
-//! - SeaORM (sqlx) takes one host. It reads only the first certificate of `sslrootcert`, and trusts
-//!   the operating system's certificates too. A variable that sqlx would use against the string is
-//!   refused.
+//! - SeaORM (sqlx) takes one host. It reads only the first certificate of `sslrootcert`, and trusts the
+//!   operating system's certificates too. It reads `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` by itself.
 
 #![warn(missing_docs)]
 
 mod database_url;
 mod explain;
 mod location;
-mod parameters;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;

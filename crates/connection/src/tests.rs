@@ -1,5 +1,6 @@
 //! What a connection string may contain, and the string for each driver.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
@@ -7,15 +8,14 @@ use crdb_local_cluster::Authority;
 use proptest::prelude::*;
 
 use crate::database_url::DatabaseUrl;
-use crate::parameters::PARAMETERS;
+use crate::settings::SETTINGS;
 
 /// Reads a string with these variables.
 fn read(url: &str, variables: &[(&str, &str)]) -> Result<DatabaseUrl, String> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| (*value).to_owned())
-    };
-    DatabaseUrl::read(url, &variable).map_err(|error| error.to_string())
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    DatabaseUrl::read(url, &variables.collect()).map_err(|error| error.to_string())
 }
 
 /// Returns the strings for rust-postgres, libpq and sqlx, without the parameters that all rows share.
@@ -29,8 +29,11 @@ fn rendered(url: &str, variables: &[(&str, &str)]) -> [String; 3] {
     [rust_postgres, url.for_libpq(), sqlx].map(|text| {
         let text = text
             .replace(&program, "")
-            .replace("connect_timeout=10&", "");
-        text.replace("&keepalives_idle=30&keepalives_interval=10", "")
+            .replace("&connect_timeout=10", "");
+        text.replace(
+            "&load_balance_hosts=disable&keepalives_idle=30&keepalives_interval=10",
+            "",
+        )
     })
 }
 
@@ -116,17 +119,17 @@ fn the_url_wins_over_variables_and_variables_over_defaults() {
         ("PGAPPNAME", "my app"),
         ("PGCONNECT_TIMEOUT", "3"),
     ];
-    let keepalives = "keepalives_idle=30&keepalives_interval=10&tcp_user_timeout=30000";
+    let keepalives = "load_balance_hosts=disable&keepalives_idle=30&keepalives_interval=10&tcp_user_timeout=30000";
     let by_variables = read("postgresql://", &variables).unwrap();
     assert_eq!(
         by_variables.for_libpq(),
         format!(
-            "postgresql://v%40:p%2Fw@variable:1/d%2Fb?application_name=my%20app&connect_timeout=3\
-             &options=-c%20a%3Db&sslmode=disable&{keepalives}"
+            "postgresql://v%40:p%2Fw@variable:1/d%2Fb?application_name=my%20app&options=-c%20a%3Db\
+             &sslmode=disable&connect_timeout=3&{keepalives}"
         )
     );
     assert_eq!(by_variables.connect_timeout(), Duration::from_secs(3));
-    let url = "postgresql://u:p@url:2,two:3/u?application_name=u&connect_timeout=4&options=x&sslmode=disable";
+    let url = "postgresql://u:p@url:2,two:3/u?application_name=u&options=x&sslmode=disable&connect_timeout=4";
     let by_url = read(url, &variables).unwrap();
     assert_eq!(by_url.for_libpq(), format!("{url}&{keepalives}"));
     assert_eq!(
@@ -203,6 +206,7 @@ fn a_mistake_is_refused_with_what_to_do() {
         ("postgresql://u:p@h/?SSLMODE=require", &[], "the parameter SSLMODE is not supported\nRemove"),
         ("postgresql://u:p@h/?sslmode", &[], "a parameter has no \"=\"\nWrite"),
         ("postgresql://u@h/?sslmode=verify-full&sslmode=disable", &[], "the parameter sslmode is given"),
+        ("postgresql://u@h/?load_balance_hosts=prefer", &[], "load_balance_hosts is not disable or"),
         ("postgresql://u@h/?connect_timeout=0", &[], "connect_timeout is not a whole number of"),
         ("postgresql://u@h/?connect_timeout=ten", &[], "connect_timeout is not a whole number of"),
         ("postgresql://u@h/?sslrootcert=certs/ca.crt", &[], &missing),
@@ -230,6 +234,47 @@ fn a_mistake_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn user_and_password_can_be_parameters_as_for_libpq() {
+    let url = "postgresql://h/db?user=de%40mo&password=p%2Fw&sslmode=disable&application_name=a";
+    let text = read(url, &[("PGUSER", "other")]).unwrap().for_libpq();
+    let expected = "postgresql://de%40mo:p%2Fw@h:26257/db?application_name=a&sslmode=disable&";
+    assert!(text.starts_with(expected), "{text}");
+    assert_eq!(text.matches("p%2Fw").count(), 1, "{text}");
+}
+
+#[test]
+fn each_host_is_tried_in_the_order_of_the_list_or_in_a_random_one() {
+    let list = "postgresql://u@a:1,b:2,c:3/?sslmode=disable";
+    let hosts = |url: &str| {
+        let url = read(url, &[]).unwrap();
+        let hosts = url.each_host().map(|one| format!("{one:?}"));
+        hosts.collect::<Vec<_>>().join(" ")
+    };
+    let in_order = "DatabaseUrl(a:1) DatabaseUrl(b:2) DatabaseUrl(c:3)";
+    assert_eq!(hosts(list), in_order);
+    let random = format!("{list}&load_balance_hosts=random");
+    let orders: HashSet<String> = (0..200).map(|_| hosts(&random)).collect();
+    assert_eq!(orders.len(), 6, "all orders");
+    let text = read(&random, &[]).unwrap().for_rust_postgres().unwrap().0;
+    assert!(text.contains("&load_balance_hosts=random&"), "{text}");
+}
+
+#[test]
+fn the_connector_is_built_once_for_a_value_and_its_clones() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("ca.crt");
+    Authority::new("test").unwrap().write(&root).unwrap();
+    let text = format!("postgresql://u@h/?sslrootcert={}", root.display());
+    let url = read(&text, &[]).unwrap();
+    let clone = url.clone();
+    url.for_rust_postgres().unwrap();
+    fs::write(&root, "no certificate").unwrap();
+    clone.for_rust_postgres().unwrap();
+    url.each_host().next().unwrap().for_rust_postgres().unwrap();
+    read(&text, &[]).unwrap().for_rust_postgres().unwrap_err();
+}
+
+#[test]
 fn a_path_in_the_home_directory_is_expanded() {
     let home = std::env::home_dir().unwrap();
     for spelling in ["~/", "$HOME/"] {
@@ -251,10 +296,7 @@ fn the_env_example_and_the_documentation_have_every_variable() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     for file in [".env.example", "crates/connection/src/lib.rs"] {
         let text = fs::read_to_string(format!("{root}/{file}")).unwrap();
-        for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"] {
-            assert!(text.contains(name), "{name} in {file}");
-        }
-        for (_, name, _) in PARAMETERS {
+        for (_, name, _) in SETTINGS {
             assert!(text.contains(name), "{name} in {file}");
         }
     }

@@ -48,7 +48,10 @@ pub struct RoundTrips {
 /// One worker; medians over the slots.
 #[derive(Serialize)]
 pub struct OneWorker {
+    /// The first connection of a `DatabaseUrl`, which builds its OpenSSL connector.
     pub connect_ms: f64,
+    /// Each further connection.
+    pub connect_further_ms: f64,
     pub transfers_per_second: f64,
     pub p50_ms: f64,
     pub p95_ms: f64,

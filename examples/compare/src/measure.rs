@@ -16,6 +16,7 @@ use crate::pgbench::Pgbench;
 use crate::progress::Progress;
 use crate::round_trips::{self, Relayed};
 use crate::slot::Slot;
+use crate::url;
 
 /// The simulated distances, as times of a network round trip.
 const DISTANCES_MS: [u64; 3] = [1, 10, 50];
@@ -90,14 +91,23 @@ impl Measurement<'_> {
     /// Measures connecting and transferring with one worker. pgbench has a slot in each round.
     pub fn one_worker(&mut self, pgbench: &mut Pgbench) -> Result<()> {
         let length = self.options.slot();
-        let mut all: Vec<(Vec<f64>, Vec<Slot>)> = vec![Default::default(); self.contestants.len()];
+        let mut all: Vec<([Vec<f64>; 2], Vec<Slot>)> =
+            vec![Default::default(); self.contestants.len()];
         for round in 1..=self.options.rounds() {
             for ((contestant, _), (connects_ms, slots)) in self.contestants.iter().zip(&mut all) {
                 let detail = format!("{}, round {round}", contestant.name);
                 self.progress.begin("one worker", &detail)?;
-                let before = Instant::now();
-                let mut connection = (contestant.connect)(self.url)?;
-                connects_ms.push(before.elapsed().as_secs_f64() * 1000.0);
+                let url = url::copy(self.url)?;
+                let timed = || {
+                    let before = Instant::now();
+                    let connection = (contestant.connect)(&url)?;
+                    anyhow::Ok((connection, before.elapsed().as_secs_f64() * 1000.0))
+                };
+                let (first, first_ms) = timed()?;
+                drop(first);
+                let (mut connection, further_ms) = timed()?;
+                connects_ms[0].push(first_ms);
+                connects_ms[1].push(further_ms);
                 // The first transfers fill the caches of the driver and the server.
                 connection.transfer(11, 12)?;
                 connection.transfer(12, 11)?;

@@ -115,7 +115,8 @@ fn one_worker(figures: &Figures) -> Part {
         note: "Without a distance, the client's own work and the server's disk decide.",
         columns: vec![
             column("to connect, ms", |one| one.connect_ms),
-            column("transfers per second", |one| one.transfers_per_second),
+            column("to connect again, ms", |one| one.connect_further_ms),
+            column("transfers/s", |one| one.transfers_per_second),
             column("p50, ms", |one| one.p50_ms),
             column("p99, ms", |one| one.p99_ms),
         ],

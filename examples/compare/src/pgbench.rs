@@ -93,7 +93,11 @@ impl Pgbench {
         }
         Ok(Measured {
             round_trips: self.round_trips,
-            one_worker: Some(OneWorker::of(self.connects_ms, &self.slots)),
+            // libpq shares nothing between connections: each costs the same.
+            one_worker: Some(OneWorker::of(
+                [self.connects_ms.clone(), self.connects_ms],
+                &self.slots,
+            )),
             name: "pgbench".to_owned(),
             ..Measured::default()
         })

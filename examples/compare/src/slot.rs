@@ -102,9 +102,10 @@ impl Slot {
 
 impl OneWorker {
     /// Summarises the slots of one worker.
-    pub fn of(connects_ms: Vec<f64>, slots: &[Slot]) -> OneWorker {
+    pub fn of([first_ms, further_ms]: [Vec<f64>; 2], slots: &[Slot]) -> OneWorker {
         OneWorker {
-            connect_ms: median(connects_ms),
+            connect_ms: median(first_ms),
+            connect_further_ms: median(further_ms),
             transfers_per_second: median_of(slots, Slot::per_second),
             p50_ms: median_of(slots, |slot| slot.quantile_ms(0.5)),
             p95_ms: median_of(slots, |slot| slot.quantile_ms(0.95)),

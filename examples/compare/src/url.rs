@@ -1,4 +1,5 @@
-//! Variants of the connection string: with a schema, with another port, without the password.
+//! Variants of the connection string: with a schema, with another port, without the password, and a
+//! copy that shares nothing.
 
 use anyhow::Result;
 use crdb_connection::DatabaseUrl;
@@ -13,6 +14,11 @@ fn text(url: &DatabaseUrl) -> String {
         Some((accepted, _)) => accepted.to_owned(),
         None => text,
     }
+}
+
+/// Returns an equal value with an OpenSSL connector of its own.
+pub fn copy(url: &DatabaseUrl) -> Result<DatabaseUrl> {
+    Ok(text(url).parse()?)
 }
 
 /// Splits the text into what is before the hosts, the hosts, and the rest.

@@ -18,10 +18,12 @@ pub fn connect(url: &DatabaseUrl) -> Result<Client, ConnectError> {
     // The driver's own `connect_timeout` ends with TCP. A node that has lost its quorum accepts TCP
     // and does not answer, so the thread is abandoned after the limit.
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let connect = move || {
         // After the limit the send fails, and the connection is dropped.
         let _ = sender.send(Client::connect(&config, MakeTlsConnector::new(tls)));
-    });
+    };
+    let thread = thread::Builder::new().spawn(connect);
+    thread.map_err(|error| url.explain(error))?;
     match receiver.recv_timeout(url.connect_timeout()) {
         Ok(connected) => connected.map_err(|error| url.explain(error)),
         Err(_) => Err(url.explain(io::Error::from(io::ErrorKind::TimedOut))),

@@ -6,7 +6,7 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use sea_orm::sqlx::postgres::{PgConnection, PgDatabaseError};
 use sea_orm::sqlx::{self, Connection};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 /// Creates a pool and opens its first connection.
 ///
@@ -25,19 +25,19 @@ pub async fn connect(url: &DatabaseUrl) -> Result<DatabaseConnection, ConnectErr
         // A ping before each use would cost a round trip.
         .test_before_acquire(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(30));
-    // sqlx's pool tries again until its time limit, and does not return the reason. After a while, a
-    // plain connection finds it.
-    let reason = async {
-        sleep(Duration::from_secs(1).min(url.connect_timeout() / 2)).await;
-        PgConnection::connect(&text).await.err()
+    let mut error = match Database::connect(options).await {
+        Ok(db) => return Ok(db),
+        Err(DbErr::Conn(RuntimeErr::SqlxError(error))) => error,
+        Err(error) => return Err(url.explain(error)),
     };
-    tokio::select! {
-        connected = Database::connect(options) => connected.map_err(|error| match error {
-            DbErr::Conn(RuntimeErr::SqlxError(error)) => url.explain(with_hint(&error)),
-            error => url.explain(error),
-        }),
-        Some(error) = reason => Err(url.explain(with_hint(&error))),
+    // sqlx's pool has tried again until its time limit, and hides the reason.
+    if matches!(*error, sqlx::Error::PoolTimedOut) {
+        let attempt = PgConnection::connect(&text);
+        if let Ok(Err(reason)) = timeout(Duration::from_secs(2), attempt).await {
+            error = reason.into();
+        }
     }
+    Err(url.explain(with_hint(&error)))
 }
 
 /// Returns the text of the error and the server's hint, which sqlx leaves out.

@@ -30,7 +30,8 @@ pub async fn connect(url: &DatabaseUrl) -> Result<Pool, ConnectError> {
         // Without a limit, a task that holds a client and waits for another can wait for ever.
         .wait_timeout(Some(Duration::from_secs(30)))
         .pre_recycle(Hook::sync_fn(|_, metrics| {
-            if metrics.age() < Duration::from_secs(300) {
+            // A random age: the connections are not all replaced at once.
+            if metrics.age() < Duration::from_secs(fastrand::u64(270..330)) {
                 Ok(())
             } else {
                 Err(HookError::message("the connection is old"))

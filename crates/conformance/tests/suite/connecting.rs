@@ -7,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use crdb_conformance::sample::{BASIC_SAMPLES, run};
 use crdb_connection::DatabaseUrl;
-use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 use tokio::runtime::Builder;
+
+use crate::fake_server::reject;
 
 fn clusters() -> impl Iterator<Item = Cluster> {
     let kinds = Kind::available().unwrap();
@@ -110,6 +112,32 @@ fn the_next_host_is_tried_and_sea_orm_refuses_a_host_list() {
         let ended = run("sea-orm-basic", directory.path(), &[("DATABASE_URL", &url)]);
         let message = "Error: sqlx, SeaORM's driver, takes one host";
         assert!(ended.stderr.starts_with(message), "{ended:?}");
+    }
+}
+
+/// A node that drains accepts TCP and rejects each login.
+#[test]
+fn a_node_that_drains_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_with_fault(Fault::NoTls).unwrap();
+    let draining = reject("SFATAL\0C57P01\0Mserver is not accepting clients");
+    let host = format!("localhost:{}", cluster.port());
+    let url = cluster
+        .url()
+        .replace(&host, &format!("127.0.0.1:{draining},{host}"));
+    for order in ["disable", "random"] {
+        let url = format!("{url}&load_balance_hosts={order}");
+        assert_connect(
+            &BASIC_SAMPLES[..3],
+            directory.path(),
+            &[("DATABASE_URL", &url)],
+        );
+    }
+    let url = url.replace(&format!(",{host}"), "");
+    for sample in &BASIC_SAMPLES[..3] {
+        let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+        let explained = "server is not accepting clients\nTry again later.";
+        assert!(ended.stderr.contains(explained), "{sample}: {ended:?}");
     }
 }
 

@@ -6,6 +6,7 @@ mod connecting;
 mod dependencies;
 mod documents;
 mod failover;
+mod fake_server;
 mod markdown;
 mod mistakes;
 mod outcomes;

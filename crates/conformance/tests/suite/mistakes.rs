@@ -1,10 +1,11 @@
 //! What each driver's sample prints if it cannot connect: the words of the driver, and the advice.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::thread;
+use std::time::Duration;
 
-use crdb_conformance::sample::{BASIC_SAMPLES, run};
+use crate::fake_server::{listen, reject};
+use crdb_conformance::sample::{BASIC_SAMPLES, TRANSFER_SAMPLES, run};
 use crdb_local_cluster::{Cluster, Fault, Kind};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
@@ -43,8 +44,8 @@ fn settings_that_cannot_be_used_are_refused_and_not_shown() {
     #[rustfmt::skip]
     let rows = [
         ("DATABASE_URL=S3cret", "", "", "DATABASE_URL does not begin with"),
-        ("S3cret", "", "", "a line of .env is not NAME=value\nPut a value"),
-        ("PGPASSWORD=S3cret\0", "", "", "a value of .env contains a NUL byte"),
+        ("S3cret", "", "", "a line of .env is not NAME=value, or"),
+        ("PGPASSWORD=S3cret\0", "", "", "a line of .env is not NAME=value, or contains a NUL byte"),
         ("", "PGHOST", "S3cret/", "a host is missing, or is neither"),
         ("PGSSLCERT=Cargo.toml", "PGSSLKEY", key, "sslkey is no file, but perhaps the text"),
     ];
@@ -75,32 +76,13 @@ fn settings_that_cannot_be_used_are_refused_and_not_shown() {
 }
 
 #[test]
-fn a_variable_that_only_sqlx_would_use_is_refused() {
+fn a_root_certificate_that_sqlx_would_trust_besides_the_systems_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let url = "postgresql://demo:sslrootcert@localhost:1/?sslrootcert=system&options=-c%20a%3Db";
-    for (variable, value) in [
-        ("PGSSLROOTCERT", "ca.crt"),
-        ("PGSSLKEY", ""),
-        ("PGOPTIONS", "-c a=c"),
-    ] {
-        let variables = [("DATABASE_URL", url), (variable, value)];
-        let ended = run("sea-orm-basic", directory.path(), &variables);
-        let message = format!("Error: sqlx, SeaORM's driver, would use {variable} against");
-        assert!(ended.stderr.starts_with(&message), "{ended:?}");
-    }
-}
-
-/// Listens, and answers each connection with this function.
-fn listen(answer: impl Fn(&mut std::net::TcpStream) + Clone + Send + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let answer = answer.clone();
-            thread::spawn(move || answer(&mut stream.unwrap()));
-        }
-    });
-    port
+    let url = "postgresql://demo:x@localhost:1/?sslrootcert=system";
+    let variables = [("DATABASE_URL", url), ("PGSSLROOTCERT", "ca.crt")];
+    let ended = run("sea-orm-basic", directory.path(), &variables);
+    let message = "Error: sqlx, SeaORM's driver, would use PGSSLROOTCERT besides";
+    assert!(ended.stderr.starts_with(message), "{ended:?}");
 }
 
 const NOT_SQL: &str = "Perhaps this is not CockroachDB's SQL port, which is 26257.";
@@ -120,7 +102,8 @@ fn a_host_that_cannot_be_reached_is_explained() {
         "Check the host for typing errors",
     );
     assert_url_explained(
-        "postgresql://demo:x@localhost:1/",
+        // sqlx's pool tries again until its time limit.
+        "postgresql://demo:x@localhost:1/?connect_timeout=1",
         "localhost:1",
         &["Connection refused"],
         "Is the server running, and is this its port? CockroachDB's is 26257.",
@@ -135,7 +118,7 @@ fn a_server_that_accepts_the_connection_and_does_not_answer_is_explained() {
         let _ = stream.read(&mut [0; 8]);
         for byte in [b'S', 0x16, 3, 3, 0x40, 0].into_iter().chain([0; 60]) {
             let _ = stream.write_all(&[byte]);
-            thread::sleep(std::time::Duration::from_secs(1));
+            thread::sleep(Duration::from_secs(1));
         }
     });
     for (port, sslmode) in [(silent, "disable"), (silent, "require"), (slow, "require")] {
@@ -181,7 +164,7 @@ fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
     let cases = [
         (Fault::NoTls, ["support TLS", "support SSL", "support TLS"], NOT_SQL),
         (Fault::UnknownAuthority, [no_issuer, verify_failed, no_issuer],
-         "Download this cluster's ca.crt and name it with sslrootcert."),
+         "The file that sslrootcert names, or ~/.postgresql/root.crt, is not the certificate of this"),
         (Fault::Expired, ["certificate has expired", verify_failed, "certificate has expired"], ""),
         (Fault::OtherName, ["hostname mismatch", "does not match host name", "ostname mismatch"],
          "Connect by a name that the server's certificate contains."),
@@ -196,6 +179,29 @@ fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
             ),
             &format!("localhost:{port}"),
             &[raw, raw, diesel, sea_orm],
+            advice,
+        );
+    }
+}
+
+/// As in a container image without the package ca-certificates.
+#[test]
+fn a_machine_without_root_certificates_is_explained() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let url = cluster.url();
+    let (url, _) = url.split_once("&sslrootcert").unwrap();
+    for root in ["", "&sslrootcert=system"] {
+        let variables = [
+            ("DATABASE_URL", &*format!("{url}{root}")),
+            ("SSL_CERT_FILE", "/dev/null"),
+            ("SSL_CERT_DIR", "/nonexistent"),
+        ];
+        let words = ["certificate verify failed"];
+        let advice = "In a container, install the package ca-certificates in the image. If the";
+        assert_explained(
+            &variables,
+            &format!("localhost:{}", cluster.port()),
+            &words,
             advice,
         );
     }
@@ -246,7 +252,7 @@ fn a_login_that_is_refused_is_explained() {
             let busy = "CREATE ROLE busy LOGIN PASSWORD 'S3cret' CONNECTION LIMIT 0";
             cluster.execute(busy).unwrap();
             assert_url_explained(
-                &cluster.url_with("busy", "S3cret"),
+                &format!("{}&connect_timeout=2", cluster.url_with("busy", "S3cret")),
                 &host,
                 &["too many connections for role \"busy\""],
                 "Try again later.",
@@ -255,18 +261,59 @@ fn a_login_that_is_refused_is_explained() {
     }
 }
 
-/// A server that answers the start-up message with an error, as a proxy does.
+/// As a proxy does.
 #[test]
 fn a_hint_of_the_server_is_shown() {
-    let port = listen(|stream| {
-        let _ = stream.read(&mut [0; 1000]);
-        let fields =
-            b"SFATAL\0VFATAL\0C08004\0Mcodeproxy: unknown cluster\0Hadd the cluster name\0\0";
-        let _ = stream.write_all(&[&[b'E', 0, 0, 0, fields.len() as u8 + 4], &fields[..]].concat());
-    });
+    let port = reject("SFATAL\0VFATAL\0C08004\0Mcodeproxy: unknown cluster\0Hadd the cluster name");
     let url = format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode=disable");
     let host = format!("127.0.0.1:{port}");
     assert_url_explained(&url, &host, &["codeproxy: unknown cluster"], "HINT:");
+}
+
+#[test]
+fn a_pool_waits_for_a_server_that_is_not_ready_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    cluster
+        .execute("CREATE ROLE busy LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT demo TO busy")
+        .unwrap();
+    let url = cluster.url_with("busy", "x");
+    thread::scope(|scope| {
+        let ended =
+            scope.spawn(|| run("sea-orm-basic", directory.path(), &[("DATABASE_URL", &url)]));
+        thread::sleep(Duration::from_secs(3));
+        cluster
+            .execute("ALTER ROLE busy CONNECTION LIMIT -1; GRANT CREATE ON SCHEMA public TO busy")
+            .unwrap();
+        let ended = ended.join().unwrap();
+        assert_eq!(ended.status, Some(0), "{ended:?}");
+    });
+}
+
+#[test]
+fn a_table_of_another_program_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
+        let grant = match kind {
+            Kind::Postgres => "; ALTER TABLE accounts OWNER TO demo",
+            Kind::Cockroach => "",
+        };
+        let create = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance DECIMAL)";
+        cluster.execute(&format!("{create}{grant}")).unwrap();
+        for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
+            let ended = run(
+                sample,
+                directory.path(),
+                &[("DATABASE_URL", &cluster.url())],
+            );
+            let advice =
+                "; if another program has created the table accounts, use another database";
+            let first = ended.stderr.lines().next().unwrap();
+            assert!(first.ends_with(advice), "{sample}: {ended:?}");
+            assert_eq!(ended.status, Some(1), "{sample}");
+        }
+    }
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn a_quick_run_measures_everything_and_leaves_nothing_behind() {
         assert_eq!(round_trips["transfer_steady"], steady, "{measured}");
         let one_worker = &measured["one_worker"];
         assert!(number(&one_worker["transfers_per_second"]) > 0.0);
+        assert!(number(&one_worker["connect_further_ms"]) > 0.0);
         assert!(number(&one_worker["p99_ms"]) >= number(&one_worker["p50_ms"]));
         let contention = &measured["contention"];
         assert!(number(&contention["transfers_per_second"]) > 0.0);

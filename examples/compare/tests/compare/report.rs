@@ -145,7 +145,7 @@ fn marks() -> Value {
             + count("/round_trips/transfer_first")
             + count("/round_trips/transfer_steady"),
         3 * count("/distance/2"),
-        4 * count("/one_worker"),
+        5 * count("/one_worker"),
         6 * count("/contention"),
         4 * DRIVERS.len(),
         4 * DRIVERS.len(),
