@@ -41,7 +41,8 @@ pub fn run_transaction<T, E: Error + 'static>(
     client: &mut Client,
     mut op: impl FnMut(&mut Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(client).map_err(Database)?;
+    let mut txn = Txn { client, open: true };
+    txn.client.batch_execute(BEGIN).map_err(Database)?;
     let mut retries = 0;
     loop {
         let error = match op(txn.client) {
@@ -85,13 +86,8 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] postgres::Error),
 }
 
-/// Returns SQLSTATE and message of an error that asks for a retry.
-fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
-    let error: &(dyn Error + 'static) = match error {
-        Operation(error) => error,
-        Database(error) => error,
-        AmbiguousCommit(_) => return None,
-    };
+/// Returns SQLSTATE and message of an error that asks for a retry. `AmbiguousCommit` has none.
+fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str)> {
     let mut chain = successors(Some(error), |&error| error.source());
     let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
     match *error.code() {
@@ -122,13 +118,7 @@ struct Txn<'a> {
     open: bool,
 }
 
-impl<'a> Txn<'a> {
-    fn begin(client: &'a mut Client) -> Result<Self, postgres::Error> {
-        let txn = Txn { client, open: true };
-        txn.client.batch_execute(BEGIN)?;
-        Ok(txn)
-    }
-
+impl Txn<'_> {
     fn commit(&mut self) -> Result<(), postgres::Error> {
         self.client.batch_execute(COMMIT)?;
         self.open = false;

@@ -8,8 +8,8 @@
 //! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
 //! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
 //!   return its error, because after a failed one sqlx has ended the whole transaction.
-//! - A `run_transaction` inside `op` is a transaction of its own, on another connection, and may wait
-//!   for the locks of the outer one.
+//! - A `run_transaction` inside `op` is a transaction of its own: it needs a second connection, and may
+//!   wait for the locks of the outer one.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
@@ -49,12 +49,12 @@ pub async fn run_transaction<T, E: Error + 'static>(
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = Txn::begin(db).await.map_err(Database)?;
+    let mut txn = begin(db).await.map_err(Database)?;
     let mut retries = 0;
     loop {
-        let error = match op(&txn.open).await {
-            Ok(value) => match txn.commit().await {
-                Ok(()) => return Ok(value),
+        let error = match op(&txn).await {
+            Ok(value) => match txn.execute_unprepared(COMMIT).await {
+                Ok(_) => return Ok(value),
                 Err(error) if proves_rollback(&error) => Database(error),
                 Err(error) => AmbiguousCommit(error),
             },
@@ -72,9 +72,12 @@ pub async fn run_transaction<T, E: Error + 'static>(
         // The first time, restart at once and keep the locks. Then pause, with no transaction open:
         // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
         let in_place = retries == 1 && message.starts_with("restart transaction");
-        let restarted = in_place && txn.open.execute_unprepared(RESTART).await.is_ok();
+        let restarted = in_place && txn.execute_unprepared(RESTART).await.is_ok();
         if !restarted {
-            match txn.begin_again().await {
+            // sqlx sends ROLLBACK and gives the connection back to the pool.
+            drop(txn);
+            sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
+            match begin(db).await {
                 Ok(begun) => txn = begun,
                 Err(_) => return Err(error),
             }
@@ -96,13 +99,8 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] DbErr),
 }
 
-/// Returns SQLSTATE and message of an error that asks for a retry.
-fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
-    let error: &(dyn Error + 'static) = match error {
-        Operation(error) => error,
-        Database(error) => error,
-        AmbiguousCommit(_) => return None,
-    };
+/// Returns SQLSTATE and message of an error that asks for a retry. `AmbiguousCommit` has none.
+fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str)> {
     if let Some(error) = server_error(error) {
         let is_retry = ["40001", "40P01"].contains(&error.code());
         return is_retry.then(|| (error.code(), error.message()));
@@ -145,43 +143,15 @@ fn server_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PgDatabaseEr
     }
 }
 
-/// The transaction, on one connection of the pool. sqlx rolls back when it is dropped.
-struct Txn {
-    db: DatabaseConnection,
-    open: DatabaseTransaction,
-}
-
-impl Txn {
-    /// Begins in a task of its own, which completes even if the caller's future is dropped. sqlx
-    /// 0.9.0 loses a transaction if BEGIN is not awaited to the end (transact-rs/sqlx#4385).
-    async fn begin(db: &DatabaseConnection) -> Result<Self, DbErr> {
-        let db = db.clone();
-        let task = tokio::spawn(async move {
-            let open = db.begin().await?;
-            open.execute_unprepared(AFTER_BEGIN).await?;
-            Ok(Txn { db, open })
-        });
-        let stopped = |error| Err(DbErr::Custom(format!("BEGIN was interrupted: {error}")));
-        task.await.unwrap_or_else(stopped)
-    }
-
-    async fn commit(&mut self) -> Result<(), DbErr> {
-        self.open.execute_unprepared(COMMIT).await.map(drop)
-    }
-
-    async fn begin_again(self) -> Result<Self, DbErr> {
-        // RESTART fails if the commit or sqlx has ended the transaction.
-        let sql = format!("{RESTART}; ROLLBACK");
-        let rolled_back = self.open.execute_unprepared(&sql).await.is_ok();
-        sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
-        if rolled_back {
-            let sql = format!("BEGIN; {AFTER_BEGIN}");
-            return self.open.execute_unprepared(&sql).await.map(|_| self);
-        }
-        // After a nested `begin` that failed, sqlx miscounts the transactions of this connection.
-        // Give it back before the new one is taken: the pool may have no other.
-        let db = self.db.clone();
-        drop(self);
-        Txn::begin(&db).await
-    }
+/// Begins in a task of its own, which completes even if the caller's future is dropped. sqlx 0.9.0
+/// loses a transaction if BEGIN is not awaited to the end (transact-rs/sqlx#4385).
+async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    let db = db.clone();
+    let task = tokio::spawn(async move {
+        let txn = db.begin().await?;
+        txn.execute_unprepared(AFTER_BEGIN).await?;
+        Ok(txn)
+    });
+    let stopped = |error| Err(DbErr::Custom(format!("BEGIN was interrupted: {error}")));
+    task.await.unwrap_or_else(stopped)
 }

@@ -7,7 +7,7 @@
 //! - `op` may run more than once: avoid side effects outside the database.
 //! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
 //! - `op` sends no BEGIN, COMMIT or ROLLBACK. Savepoints are fine. A `run_transaction` inside it is a
-//!   transaction of its own, on another connection, and may wait for the locks of the outer one.
+//!   transaction of its own: it needs a second connection, and may wait for the locks of the outer one.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
@@ -47,8 +47,9 @@ pub async fn run_transaction<T, E: Error + 'static>(
     pool: &Pool,
     mut op: impl AsyncFnMut(&Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let client = pool.get().await.map_err(NoConnection)?;
-    let mut txn = Txn::begin(client).await.map_err(Database)?;
+    let client = Some(pool.get().await.map_err(NoConnection)?);
+    let mut txn = Txn { client };
+    txn.client().batch_execute(BEGIN).await.map_err(Database)?;
     let mut retries = 0;
     let error = loop {
         let error = match op(txn.client()).await {
@@ -97,13 +98,8 @@ pub enum TransactionError<E: Error + 'static> {
     AmbiguousCommit(#[source] tokio_postgres::Error),
 }
 
-/// Returns SQLSTATE and message of an error that asks for a retry.
-fn retry_error<E: Error + 'static>(error: &TransactionError<E>) -> Option<(&str, &str)> {
-    let error: &(dyn Error + 'static) = match error {
-        Operation(error) => error,
-        Database(error) => error,
-        NoConnection(_) | AmbiguousCommit(_) => return None,
-    };
+/// Returns SQLSTATE and message of an error that asks for a retry. `AmbiguousCommit` has none.
+fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str)> {
     let mut chain = successors(Some(error), |&error| error.source());
     let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
     match *error.code() {
@@ -135,13 +131,6 @@ struct Txn {
 }
 
 impl Txn {
-    async fn begin(client: Object) -> Result<Self, tokio_postgres::Error> {
-        let client = Some(client);
-        let txn = Txn { client };
-        txn.client().batch_execute(BEGIN).await?;
-        Ok(txn)
-    }
-
     fn client(&self) -> &Client {
         self.client.as_ref().expect("the transaction has not ended")
     }
