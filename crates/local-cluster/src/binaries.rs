@@ -1,6 +1,7 @@
 //! Finds the programs of CockroachDB and PostgreSQL.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{self, Path, PathBuf};
 
@@ -18,14 +19,14 @@ const POSTGRES_DIRECTORIES: [&str; 7] = [
 ];
 
 /// Returns the absolute path of the `cockroach` binary: the one that `$COCKROACH` names, else the
-/// one on `PATH`.
+/// one on `PATH`, else the one that `scripts/setup --cockroach` has downloaded.
 ///
 /// # Errors
 ///
 /// Returns an error if `$COCKROACH` is set and names no file.
 pub fn cockroach() -> Result<Option<PathBuf>> {
-    let Some(named) = env::var_os("COCKROACH").filter(|name| !name.is_empty()) else {
-        return Ok(on_path("cockroach".as_ref()));
+    let Some(named) = variable("COCKROACH") else {
+        return Ok(on_path("cockroach".as_ref()).or_else(downloaded));
     };
     let path = on_path(named.as_ref()).map_or_else(|| path::absolute(&named), Ok)?;
     if !path.is_file() {
@@ -50,9 +51,24 @@ pub fn postgres() -> Result<PathBuf> {
     let linked = linked.and_then(|path| path.parent().map(Path::to_owned));
     let installed = POSTGRES_DIRECTORIES.into_iter().flat_map(newest_first);
     linked.into_iter().chain(installed).find(complete).context(
-        "no server found: run scripts/setup, which installs PostgreSQL, or set COCKROACH to the \
-             path of a cockroach binary",
+        "no server found: run scripts/setup --local-cluster, which installs PostgreSQL, or \
+             scripts/setup --cockroach, which downloads CockroachDB",
     )
+}
+
+fn downloaded() -> Option<PathBuf> {
+    let default = if cfg!(target_os = "macos") {
+        "Library/Caches"
+    } else {
+        ".cache"
+    };
+    let home = || Some(PathBuf::from(variable("HOME")?).join(default));
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    Some(cache?.join("crdb-samples/cockroach")).filter(|binary| binary.is_file())
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn on_path(program: &Path) -> Option<PathBuf> {
