@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tempfile::TempDir;
 
@@ -17,15 +17,17 @@ use crate::postgres::Postgres;
 use crate::process::ServerProcess;
 use crate::relay::Relay;
 
-/// A running server with its own port, directory, certificates and user.
+/// A running server, or three nodes of CockroachDB, with ports, a directory, certificates and a user
+/// of their own.
 ///
-/// When the value is dropped, or when the program is killed, the server stops and the directory is
+/// When the value is dropped, or when the program is killed, all servers stop and the directory is
 /// removed.
 pub struct Cluster {
-    process: Mutex<ServerProcess>,
+    /// One for each node.
+    processes: Mutex<Vec<ServerProcess>>,
     server: Server,
     fault: Option<Fault>,
-    port: u16,
+    ports: Vec<u16>,
     password: String,
     directory: TempDir,
 }
@@ -40,8 +42,9 @@ const USER: &str = "demo";
 const DATABASE: &str = "defaultdb";
 
 impl Cluster {
-    /// Starts CockroachDB if `$COCKROACH` or `PATH` has a binary, else PostgreSQL, and waits until
-    /// the server accepts connections.
+    /// Starts CockroachDB if there is a binary, else PostgreSQL, and waits until the server accepts
+    /// connections. The binary is the one that `$COCKROACH` names, else the one on `PATH`, else the
+    /// one that `scripts/setup --cockroach` has downloaded.
     ///
     /// # Errors
     ///
@@ -62,7 +65,21 @@ impl Cluster {
     ///
     /// Returns an error if this kind is not installed or the server does not start.
     pub fn start_as(kind: Kind) -> Result<Cluster> {
-        Cluster::start_configured(kind, None)
+        Cluster::start_configured(kind, None, 1)
+    }
+
+    /// Starts a CockroachDB cluster of 1 or 3 nodes. With 3, waits until the cluster survives the
+    /// loss of a node: until all ranges have three replicas, which takes about 40 seconds.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no CockroachDB binary, if a node does not start, or for another
+    /// number of nodes.
+    pub fn start_nodes(nodes: usize) -> Result<Cluster> {
+        if nodes != 1 && nodes != 3 {
+            bail!("a cluster has 1 or 3 nodes here, not {nodes}: 3 are enough to lose one");
+        }
+        Cluster::start_configured(Kind::Cockroach, None, nodes)
     }
 
     /// Starts PostgreSQL with a fault. CockroachDB cannot be started with one.
@@ -71,53 +88,58 @@ impl Cluster {
     ///
     /// Returns an error if PostgreSQL is not installed or does not start.
     pub fn start_with_fault(fault: Fault) -> Result<Cluster> {
-        Cluster::start_configured(Kind::Postgres, Some(fault))
+        Cluster::start_configured(Kind::Postgres, Some(fault), 1)
     }
 
-    fn start_configured(kind: Kind, fault: Option<Fault>) -> Result<Cluster> {
+    fn start_configured(kind: Kind, fault: Option<Fault>, nodes: usize) -> Result<Cluster> {
         let directory = tempfile::Builder::new()
             .prefix("crdb-local-cluster-")
             .tempdir()?;
         write_certificates(directory.path(), fault)?;
-        let port = free_port()?;
+        let ports = free_ports(nodes)?;
         let password = random_password()?;
-        let (server, process) = match kind {
+        let (server, processes) = match kind {
             Kind::Cockroach => {
-                let cockroach = Cockroach::new(directory.path(), port)?;
-                let process = cockroach.start()?;
+                let cockroach = Cockroach::new(directory.path(), &ports)?;
+                let processes = cockroach.start()?;
                 cockroach.create_user(USER, &password)?;
-                (Server::Cockroach(cockroach), process)
+                cockroach.wait_until_replicated()?;
+                (Server::Cockroach(cockroach), processes)
             }
             Kind::Postgres => {
-                let postgres = Postgres::new(directory.path(), port, fault)?;
+                let postgres = Postgres::new(directory.path(), ports[0], fault)?;
                 let process = postgres.start()?;
                 postgres.create_user(USER, &password, DATABASE)?;
-                (Server::Postgres(postgres), process)
+                (Server::Postgres(postgres), vec![process])
             }
         };
         Ok(Cluster {
-            process: Mutex::new(process),
+            processes: Mutex::new(processes),
             server,
             fault,
-            port,
+            ports,
             password,
             directory,
         })
     }
 
-    /// Returns the connection string, which begins `postgresql://demo:…@localhost:PORT/defaultdb`.
+    /// Returns the connection string, which begins `postgresql://demo:…@localhost:PORT/defaultdb`. It
+    /// names every node as a host.
     pub fn url(&self) -> String {
         self.url_with(USER, &self.password)
     }
 
     /// Returns the connection string with the port of a relay in front of this server.
     pub fn url_through(&self, relay: &Relay) -> String {
-        let [direct, relayed] = [self.port, relay.port()].map(|port| format!("@localhost:{port}/"));
-        self.url().replace(&direct, &relayed)
+        self.render(USER, &self.password, &[relay.port()])
     }
 
     /// Returns the connection string for another user.
     pub fn url_with(&self, user: &str, password: &str) -> String {
+        self.render(user, password, &self.ports)
+    }
+
+    fn render(&self, user: &str, password: &str, ports: &[u16]) -> String {
         let encode = |part: &str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
         let tls = if self.fault == Some(Fault::NoTls) {
             "sslmode=disable".to_owned()
@@ -128,17 +150,18 @@ impl Cluster {
                 root.replace('%', "%25")
             )
         };
+        let hosts: Vec<String> = ports.iter().map(|p| format!("localhost:{p}")).collect();
         format!(
-            "postgresql://{}:{}@localhost:{}/{DATABASE}?{tls}",
+            "postgresql://{}:{}@{}/{DATABASE}?{tls}",
             encode(user),
             encode(password),
-            self.port
+            hosts.join(",")
         )
     }
 
-    /// Returns the server's port on `localhost`.
+    /// Returns the port on `localhost` of the server, or of node 1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports[0]
     }
 
     /// Returns the kind of the server.
@@ -159,9 +182,10 @@ impl Cluster {
         &self.password
     }
 
-    /// Returns the server's process id. While the server is stopped, it is the id it had before.
+    /// Returns the process id of the server, or of node 1. While the server is stopped, it is the id
+    /// it had before.
     pub fn pid(&self) -> i32 {
-        self.lock_process().pid
+        self.lock_processes()[0].pid
     }
 
     /// Returns the directory with the server's data, log and certificates.
@@ -189,7 +213,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Returns an error if the server is stopped or rejects the SQL.
+    /// Returns an error if no server runs or the server rejects the SQL.
     pub fn execute(&self, sql: &str) -> Result<String> {
         self.execute_in(DATABASE, sql)
     }
@@ -198,16 +222,16 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Returns an error if the server is stopped or rejects the SQL.
+    /// Returns an error if no server runs or the server rejects the SQL.
     pub fn execute_in(&self, database: &str, sql: &str) -> Result<String> {
         match &self.server {
-            Server::Cockroach(cockroach) => cockroach.execute(database, sql),
+            Server::Cockroach(cockroach) => cockroach.execute(self.running_node(), database, sql),
             Server::Postgres(postgres) => postgres.execute(database, sql),
         }
     }
 
-    /// Stops the server and waits until it has ended. Its connections are closed; its files stay,
-    /// and [`Cluster::restart`] starts it again.
+    /// Stops the server, or all nodes, and waits until they have ended. Their connections are closed;
+    /// their files stay, and [`Cluster::restart`] starts them again.
     ///
     /// Stopping a stopped server does nothing.
     ///
@@ -215,26 +239,80 @@ impl Cluster {
     ///
     /// Returns an error if the server cannot be told to stop.
     pub fn stop(&self) -> Result<()> {
-        self.lock_process().stop()
+        let mut processes = self.lock_processes();
+        processes.iter_mut().try_for_each(ServerProcess::stop)
     }
 
-    /// Stops the server, if it runs, and starts it again on the same port with the same data.
+    /// Stops the server, or all nodes, if they run, and starts them again on the same ports with the
+    /// same data.
     ///
     /// # Errors
     ///
     /// Returns an error if the server does not start again.
     pub fn restart(&self) -> Result<()> {
-        let mut process = self.lock_process();
-        process.stop()?;
-        *process = match &self.server {
+        self.stop()?;
+        *self.lock_processes() = match &self.server {
             Server::Cockroach(cockroach) => cockroach.start()?,
-            Server::Postgres(postgres) => postgres.start()?,
+            Server::Postgres(postgres) => vec![postgres.start()?],
         };
         Ok(())
     }
 
-    fn lock_process(&self) -> MutexGuard<'_, ServerProcess> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Kills a node of CockroachDB with SIGKILL and waits until it has ended. The first node is
+    /// node 1.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such node.
+    pub fn kill(&self, node: usize) -> Result<()> {
+        self.node(node)?;
+        self.lock_processes()[node - 1].stop_with("KILL")
+    }
+
+    /// Kills a node of CockroachDB, if it runs, and starts it again on the same port with the same
+    /// data. If all 3 nodes run, waits until the cluster survives the loss of a node again.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no such node, or it does not start again.
+    pub fn restart_node(&self, node: usize) -> Result<()> {
+        let cockroach = self.node(node)?;
+        self.kill(node)?;
+        let process = cockroach.start_node(node - 1)?;
+        let mut processes = self.lock_processes();
+        processes[node - 1] = process;
+        if processes.iter_mut().all(ServerProcess::is_running) {
+            drop(processes);
+            cockroach.wait_until_replicated()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the cluster of a node that exists.
+    fn node(&self, node: usize) -> Result<&Cockroach> {
+        match &self.server {
+            Server::Postgres(_) => bail!("PostgreSQL has no nodes: this needs CockroachDB"),
+            Server::Cockroach(_) if node < 1 || node > self.ports.len() => {
+                bail!(
+                    "there is no node {node}: the last node is {}",
+                    self.ports.len()
+                )
+            }
+            Server::Cockroach(cockroach) => Ok(cockroach),
+        }
+    }
+
+    /// Returns the index of a node that has not been stopped; 0 if there is none.
+    fn running_node(&self) -> usize {
+        let mut processes = self.lock_processes();
+        let running = processes.iter_mut().position(ServerProcess::is_running);
+        running.unwrap_or(0)
+    }
+
+    fn lock_processes(&self) -> MutexGuard<'_, Vec<ServerProcess>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -267,9 +345,13 @@ fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
     )
 }
 
-/// Returns a port that no process listens on.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// Returns ports that no process listens on.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    // All are bound at the same time, so they differ.
+    let bind = |_| TcpListener::bind(("127.0.0.1", 0));
+    let listeners: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_, _>>()?;
+    let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
+    listeners.iter().map(port).collect()
 }
 
 fn random_password() -> Result<String> {

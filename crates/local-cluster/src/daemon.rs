@@ -1,44 +1,70 @@
 //! The background process that `local-cluster start` leaves running. It holds the cluster until
-//! `local-cluster stop` connects to its socket.
+//! `local-cluster stop` connects to its socket, and kills and restarts nodes.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 
 use anyhow::Result;
-use crdb_local_cluster::Cluster;
+use crdb_local_cluster::{Cluster, Kind};
 
 use crate::state::State;
-
-/// The message that `local-cluster stop` sends to the daemon.
-pub const STOP: &[u8] = b"stop\n";
 
 /// The line that the daemon prints when the cluster is ready.
 pub const READY: &str = "ready\n";
 
-/// Starts the cluster and runs until it receives [`STOP`]. Prints [`READY`], or an error if the
+/// Starts the cluster and runs until it receives `stop`. Prints [`READY`], or an error if the
 /// cluster does not start.
-pub fn run() -> Result<()> {
-    let (cluster, listener) = start().inspect_err(|error| println!("{error:#}"))?;
+pub fn run(nodes: Option<usize>) -> Result<()> {
+    let (cluster, listener) = start(nodes).inspect_err(|error| println!("{error:#}"))?;
     print!("{READY}");
     for connection in listener.incoming() {
-        let connection = connection?;
-        let mut message = Vec::new();
+        let mut connection = connection?;
+        let mut message = String::new();
         // A connection that sends no data is a liveness check.
-        BufReader::new(&connection).read_until(b'\n', &mut message)?;
-        if message == STOP {
-            // `stop` waits until the connection is closed: stop the server first.
+        BufReader::new(&connection).read_line(&mut message)?;
+        if message.trim() == "stop" {
+            // `stop` waits until the connection is closed: stop the servers first.
             drop(cluster);
             break;
+        }
+        // The answer is empty or an error.
+        if let Err(error) = serve(&cluster, message.trim()) {
+            let _ = write!(connection, "{error:#}");
         }
     }
     Ok(())
 }
 
-fn start() -> Result<(Cluster, UnixListener)> {
-    let cluster = Cluster::start()?;
+fn serve(cluster: &Cluster, message: &str) -> Result<()> {
+    match message.split_once(' ') {
+        Some(("kill", node)) => cluster.kill(node.parse()?),
+        Some(("restart", node)) => cluster.restart_node(node.parse()?),
+        _ => Ok(()),
+    }
+}
+
+fn start(nodes: Option<usize>) -> Result<(Cluster, UnixListener)> {
+    let cluster = nodes.map_or_else(Cluster::start, Cluster::start_nodes)?;
     let socket = cluster.directory().join("control");
     let listener = UnixListener::bind(&socket)?;
-    let url = cluster.url();
-    State { url, socket }.write()?;
+    let state = State {
+        url: cluster.url(),
+        socket,
+        server: server(cluster.kind(), nodes)?,
+    };
+    state.write()?;
     Ok((cluster, listener))
+}
+
+/// Describes what runs. Says why it is PostgreSQL.
+fn server(kind: Kind, nodes: Option<usize>) -> Result<String> {
+    let version = kind.version()?;
+    Ok(match (kind, nodes) {
+        (Kind::Cockroach, Some(nodes @ 2..)) => format!("{version}, {nodes} nodes"),
+        (Kind::Cockroach, _) => version,
+        (Kind::Postgres, _) => format!(
+            "{version}, because there is no CockroachDB binary: scripts/setup --cockroach \
+             downloads one"
+        ),
+    })
 }

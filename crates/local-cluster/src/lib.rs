@@ -4,7 +4,8 @@
 //!
 //! The library:
 //!
-//! - `cluster.rs`: [`Cluster`], a running server with its port, directory, certificates and user.
+//! - `cluster.rs`: [`Cluster`], a running server or three nodes, with ports, directory, certificates
+//!   and user.
 //! - `kind.rs`: [`Kind`], CockroachDB or PostgreSQL.
 //! - `fault.rs`: [`Fault`], such as an expired certificate.
 //! - `cockroach.rs`, `postgres.rs`: how to configure and start each kind, and how to run SQL on it.
@@ -16,7 +17,7 @@
 //!
 //! The program `local-cluster`, which `scripts/local-cluster` runs:
 //!
-//! - `main.rs`: the commands `start`, `stop` and `url`.
+//! - `main.rs`: the commands.
 //! - `daemon.rs`: the background process that `start` leaves running.
 //! - `state.rs`: the files that `start` writes: its state, and `.env`.
 

@@ -1,4 +1,4 @@
-//! Starts and stops a throwaway cluster to run the samples on: `local-cluster start | stop | url`.
+//! Starts and stops a throwaway cluster to run the samples on, and kills and restarts its nodes.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,31 +7,44 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use crdb_local_cluster::Kind;
 
 mod daemon;
 mod state;
 
 use state::State;
 
+const NONE_RUNS: &str = "no local cluster is running; scripts/local-cluster start starts one";
+
 const USAGE: &str = "\
-Usage: scripts/local-cluster start | stop | url
+Usage: scripts/local-cluster start [--nodes 3] | stop | url | kill N | restart N
 
-  start  start a secure cluster on this machine, print its DATABASE_URL, and write it to
-         .env unless that file exists
-  stop   stop the cluster and remove the files that start wrote
-  url    print the cluster's DATABASE_URL and nothing else
+  start      start a secure cluster on this machine, print its DATABASE_URL, and write it to
+             .env unless that file exists; with --nodes 3, start three nodes of CockroachDB
+  stop       stop the cluster and remove the files that start wrote
+  url        print the cluster's DATABASE_URL and nothing else
+  kill N     kill node N of CockroachDB with SIGKILL
+  restart N  start node N again
 
-The cluster runs CockroachDB if COCKROACH or PATH has a binary, else PostgreSQL.";
+The cluster runs CockroachDB if there is a binary, else PostgreSQL. The binary is the one that
+COCKROACH names, else the one on PATH, else the one that scripts/setup --cockroach downloaded.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let result = match arguments.join(" ").as_str() {
-        "start" => start(),
-        "stop" => stop(),
-        "url" => url(),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["start"] => start(None),
+        ["start", "--nodes", nodes] => number(nodes).and_then(|nodes| start(Some(nodes))),
+        ["stop"] => stop(),
+        ["url"] => url(),
+        ["kill", node] => number(node).and_then(|node| send("kill", node, "was killed")),
+        ["restart", node] => number(node).and_then(|node| send("restart", node, "runs again")),
+        // Internal: scripts/test prints the servers that the tests run on.
+        ["servers"] => servers(),
         // Internal: `start` runs this in the background.
-        "daemon" => daemon::run(),
-        "--help" | "-h" | "help" => {
+        ["daemon"] => daemon::run(None),
+        ["daemon", nodes] => number(nodes).and_then(|nodes| daemon::run(Some(nodes))),
+        ["--help" | "-h" | "help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
@@ -49,17 +62,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn start() -> Result<()> {
+fn number(argument: &str) -> Result<usize> {
+    let number = argument.parse();
+    number.with_context(|| format!("{argument} is not a number of nodes or of a node"))
+}
+
+fn start(nodes: Option<usize>) -> Result<()> {
     if let Some((state, _)) = running()? {
         println!(
-            "A local cluster is already running.\nDATABASE_URL='{}'",
-            state.url
+            "A local cluster is already running: {}.\nDATABASE_URL='{}'\n\
+             To start another one, stop it first: scripts/local-cluster stop",
+            state.server, state.url
         );
         return Ok(());
     }
     State::remove()?;
+    if nodes == Some(3) {
+        eprintln!(
+            "Starting three nodes; it takes about a minute until each range is on all of them."
+        );
+    }
     let mut daemon = Command::new(env::current_exe()?)
         .arg("daemon")
+        .args(nodes.map(|nodes| nodes.to_string()))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -74,6 +99,7 @@ fn start() -> Result<()> {
         bail!("{}", printed.trim_end());
     }
     let state = State::read()?.context("the cluster stopped right after it had started")?;
+    println!("Started {}.", state.server);
     println!("DATABASE_URL='{}'", state.url);
     if state.write_dotenv()? {
         println!("Written to .env. Try: cargo run --example postgres-basic");
@@ -88,7 +114,7 @@ fn stop() -> Result<()> {
     let result = match running()? {
         None => "No local cluster is running.",
         Some((_, mut connection)) => {
-            connection.write_all(daemon::STOP)?;
+            connection.write_all(b"stop\n")?;
             // The daemon closes the connection when the server has stopped.
             connection.read_to_end(&mut Vec::new())?;
             "Stopped the local cluster."
@@ -103,10 +129,27 @@ fn stop() -> Result<()> {
 }
 
 fn url() -> Result<()> {
-    match running()? {
-        Some((state, _)) => println!("{}", state.url),
-        None => bail!("no local cluster is running; scripts/local-cluster start starts one"),
+    println!("{}", running()?.context(NONE_RUNS)?.0.url);
+    Ok(())
+}
+
+/// Sends a command for a node to the daemon.
+fn send(command: &str, node: usize, done: &str) -> Result<()> {
+    let (_, mut connection) = running()?.context(NONE_RUNS)?;
+    writeln!(connection, "{command} {node}")?;
+    let mut error = String::new();
+    connection.read_to_string(&mut error)?;
+    if !error.is_empty() {
+        bail!("{error}");
     }
+    println!("Node {node} {done}.");
+    Ok(())
+}
+
+fn servers() -> Result<()> {
+    let versions = Kind::available()?.into_iter().map(Kind::version);
+    let versions: Vec<String> = versions.collect::<Result<_>>()?;
+    println!("{}", versions.join(" and "));
     Ok(())
 }
 

@@ -75,9 +75,10 @@ impl Postgres {
         let mut command = self.run_as.command(self.programs.join("postgres"));
         command.arg("-D").arg(self.directory.join("data"));
         // SIGINT requests a fast shutdown, which closes the clients' connections.
-        ServerProcess::start(&command, self.run_as, "INT", &self.directory, || {
-            self.execute("postgres", "SELECT 1").is_ok()
-        })
+        let mut process =
+            ServerProcess::start(&command, self.run_as, "INT", &self.directory, "log")?;
+        process.wait_until(|| self.execute("postgres", "SELECT 1").is_ok())?;
+        Ok(process)
     }
 
     /// Creates a user and a database that belongs to it.

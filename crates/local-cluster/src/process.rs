@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,28 +12,34 @@ use anyhow::{Context, Result, bail};
 use crate::run::RunAs;
 
 /// The shell script that starts the server and prints its process id. At the first line of standard
-/// input it stops the server. At the end of standard input, which comes when this program closes
-/// the pipe or is killed, it removes the directory, unless a line was `keep`.
+/// input, which names a signal, it stops the server. At the end of standard input, which comes when
+/// this program closes the pipe or is killed, it removes the directory, unless a line was `keep`.
+/// The directory `servers` has a file for each server that runs: only the last one that ends can
+/// remove it.
 const SUPERVISOR: &str = r#"
-signal=$1 directory=$2
-shift 2
+signal=$1 directory=$2 log=$3
+shift 3
 exec 3<&0
-"$@" </dev/null >"$directory/log" 2>&1 3<&- &
+"$@" </dev/null >"$directory/$log" 2>&1 3<&- &
 server=$!
+mkdir -p "$directory/servers"
+: >"$directory/servers/$server"
 echo $server
 (
     read -r line <&3
-    kill -s "$signal" $server
+    kill -s "${line:-$signal}" $server
     tries=0
     while kill -0 $server; do
         sleep 0.05
         tries=$((tries + 1))
         [ $tries = 200 ] && kill -s KILL $server
     done
-    grep -q keep <&3 || rm -rf "$directory"
+    rm -f "$directory/servers/$server"
+    grep -q keep <&3 || { rmdir "$directory/servers" && rm -rf "$directory"; }
 ) >/dev/null 2>&1 &
-exec >/dev/null
+exec >/dev/null 2>&1
 wait $server
+rm -f "$directory/servers/$server"
 "#;
 
 /// A server process with its supervisor. Dropping it stops the server.
@@ -41,26 +47,28 @@ pub(crate) struct ServerProcess {
     supervisor: Child,
     /// The supervisor's standard input.
     input: ChildStdin,
+    signal: &'static str,
+    log: PathBuf,
     /// The process id of the server, not of the supervisor.
     pub(crate) pid: i32,
 }
 
 impl ServerProcess {
-    /// Starts `server` and waits until `is_ready` returns true. `signal` asks the server for an
-    /// orderly shutdown.
+    /// Starts `server`. `signal` stops it. Its output goes to the file `log` in `directory`.
     ///
-    /// If this program is killed, `directory` is removed.
+    /// If this program is killed, `directory` is removed after its last server has ended.
     pub(crate) fn start(
         server: &Command,
         run_as: RunAs,
-        signal: &str,
+        signal: &'static str,
         directory: &Path,
-        is_ready: impl Fn() -> bool,
+        log: &str,
     ) -> Result<ServerProcess> {
         let mut supervisor = run_as
             .command("/bin/sh")
             .args(["-c", SUPERVISOR, "sh", signal])
             .arg(directory)
+            .arg(log)
             .arg(server.get_program())
             .args(server.get_args())
             // With a process group of its own the server gets no SIGINT from Ctrl-C: the supervisor
@@ -73,29 +81,43 @@ impl ServerProcess {
         let input = supervisor.stdin.take().context("no input")?;
         let mut pid = String::new();
         BufReader::new(supervisor.stdout.take().context("no output")?).read_line(&mut pid)?;
-        let mut process = ServerProcess {
+        Ok(ServerProcess {
             supervisor,
             input,
+            signal,
+            log: directory.join(log),
             pid: pid.trim().parse().context("the server did not start")?,
-        };
+        })
+    }
 
+    /// Waits until `is_ready` returns true.
+    pub(crate) fn wait_until(&mut self, is_ready: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_ready() {
-            if process.supervisor.try_wait()?.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+            if !self.is_running() || Instant::now() > deadline {
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let end = lines[lines.len().saturating_sub(10)..].join("\n");
                 bail!("the server did not start; its log ends with:\n{end}");
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(process)
+        Ok(())
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.supervisor.try_wait(), Ok(None))
     }
 
     /// Stops the server and waits until it has ended. Until this value is dropped, the directory is
     /// still removed if this program is killed.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        self.input.write_all(b"stop\n")?;
+        self.stop_with(self.signal)
+    }
+
+    /// Stops the server with this signal.
+    pub(crate) fn stop_with(&mut self, signal: &str) -> Result<()> {
+        writeln!(self.input, "{signal}")?;
         self.supervisor.wait()?;
         Ok(())
     }

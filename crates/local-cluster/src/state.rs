@@ -18,6 +18,8 @@ pub struct State {
     pub url: String,
     /// The socket of the daemon.
     pub socket: PathBuf,
+    /// What runs, such as "CockroachDB v26.2.5".
+    pub server: String,
 }
 
 impl State {
@@ -27,16 +29,20 @@ impl State {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("cannot read {FILE}"))?,
         };
-        Ok(text.split_once('\n').map(|(url, socket)| State {
+        let [url, socket, server] = *text.lines().collect::<Vec<_>>() else {
+            return Ok(None);
+        };
+        Ok(Some(State {
             url: url.to_owned(),
             socket: socket.into(),
+            server: server.to_owned(),
         }))
     }
 
     /// Writes the state file.
     pub fn write(&self) -> Result<()> {
         fs::create_dir_all(DIRECTORY)?;
-        let text = format!("{}\n{}", self.url, self.socket.display());
+        let text = format!("{}\n{}\n{}", self.url, self.socket.display(), self.server);
         write_new(FILE, &text).with_context(|| format!("cannot write {FILE}"))
     }
 

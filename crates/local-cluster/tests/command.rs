@@ -118,5 +118,5 @@ fn a_dotenv_that_changed_after_start_wrote_it_is_kept() {
 fn an_unknown_command_is_a_usage_error() {
     let output = local_cluster(Path::new("/"), "restart");
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("start | stop | url"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("start [--nodes 3] | stop | url"));
 }
