@@ -1,0 +1,86 @@
+//! Workers that transfer while a server of their host list is lost, and their outcomes.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crdb_conformance::{Driver, TransactionError};
+use crdb_connection::DatabaseUrl;
+
+use crate::test_database::connect;
+
+const WORKERS: usize = 4;
+pub const TRANSFERS: i64 = 400;
+
+/// The number of each transfer, and the outcome that was reported.
+pub type Outcomes = Vec<(i64, Result<(), TransactionError>)>;
+
+/// Makes 400 transfers, and causes a loss while they run. It gets the number of the next transfer.
+pub fn transfer_during<D: Driver>(url: &DatabaseUrl, loss: impl FnOnce(&AtomicI64)) -> Outcomes {
+    let next = AtomicI64::new(0);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|_| scope.spawn(|| work::<D>(url, &next)))
+            .collect();
+        loss(&next);
+        let lost = Instant::now();
+        let outcomes = workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap());
+        let outcomes = outcomes.collect();
+        println!("{}: {:?} after the loss", D::NAME, lost.elapsed());
+        outcomes
+    })
+}
+
+/// Waits until this transfer has begun.
+pub fn wait_for(transfer: i64, next: &AtomicI64) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while next.load(Ordering::Relaxed) < transfer {
+        assert!(Instant::now() < deadline, "the workers do not go on");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Transfers until all entries are taken. After an error it waits until a server accepts a
+/// connection, as a service does; tokio-postgres keeps its pool.
+fn work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Outcomes {
+    let mut driver: D = connect(url);
+    let mut outcomes = Vec::new();
+    loop {
+        let entry = next.fetch_add(1, Ordering::Relaxed);
+        if entry >= TRANSFERS {
+            return outcomes;
+        }
+        let (from, to) = if entry % 2 == 0 { (1, 2) } else { (2, 1) };
+        let outcome = driver.transfer_with_entry(entry, from, to);
+        if outcome.is_err() {
+            let connected = connect(url);
+            if D::NAME != "tokio-postgres" {
+                driver = connected;
+            }
+        }
+        outcomes.push((entry, outcome));
+    }
+}
+
+/// Asserts that the outcomes agree with the ledger, and that the workers lost few transfers.
+pub fn assert_true(outcomes: &Outcomes, ledger: &BTreeSet<i64>) {
+    let mut lost = 0;
+    for (entry, outcome) in outcomes {
+        let found = ledger.contains(entry);
+        match outcome {
+            Ok(()) => assert!(found, "{entry} was reported as done"),
+            Err(TransactionError::AmbiguousCommit(_)) => lost += 1,
+            Err(error) => {
+                assert!(!found, "{entry} was reported as not committed: {error}");
+                println!("{entry}: {error}");
+                lost += 1;
+            }
+        }
+    }
+    println!("{} in the ledger, {lost} not done", ledger.len());
+    assert_eq!(outcomes.len() as i64, TRANSFERS);
+    assert!(lost <= 4 * WORKERS, "{lost} transfers failed");
+}
