@@ -16,10 +16,24 @@ pub struct Figures {
     pub rounds: usize,
     /// The largest number of workers under contention.
     pub workers: u16,
+    /// Whether each account was in a range of its own. By default all are in one.
+    pub spread: bool,
     /// The parts that were left out, each with the reason.
     pub left_out: Vec<String>,
     /// The drivers in the order of their list, then the yardsticks.
     pub contestants: Vec<Measured>,
+}
+
+impl Figures {
+    /// Returns how the accounts are spread over ranges, on CockroachDB.
+    pub fn ranges(&self) -> Option<&'static str> {
+        let ranges = if self.spread {
+            "each account in a range of its own"
+        } else {
+            "all accounts in one range"
+        };
+        self.server.is_cockroachdb().then_some(ranges)
+    }
 }
 
 /// The figures of a driver or yardstick. A figure that was not measured is null.

@@ -62,12 +62,15 @@ fn compare(options: &Options) -> Result<()> {
     if let Some(path) = &options.json {
         check_writable(path)?;
     }
-    let schema = Schema::create(&DatabaseUrl::from_env()?)?;
+    let schema = Schema::create(&DatabaseUrl::from_env()?, options.spread)?;
     let figures = measure(&schema, options)?;
     drop(schema);
 
     for part in parts::parts(&figures) {
         println!("{}", parts::table(&part, &figures));
+    }
+    if let Some(ranges) = figures.ranges() {
+        println!("Ranges: {ranges}");
     }
     for reason in &figures.left_out {
         println!("Left out: {reason}");
@@ -120,6 +123,7 @@ fn measure(schema: &Schema, options: &Options) -> Result<Figures> {
         versions: samples::versions()?,
         rounds: options.rounds(),
         workers: options.workers,
+        spread: options.spread,
         left_out,
         contestants,
     })

@@ -37,6 +37,9 @@ pub struct Options {
     /// The largest number of workers under contention; 1, 2, 4, … workers are measured too.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
+    /// Put each account into a range of its own, as in a large table. Needs CockroachDB.
+    #[arg(long)]
+    pub spread: bool,
 }
 
 fn names() -> impl Iterator<Item = &'static str> {

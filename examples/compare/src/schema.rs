@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use crdb_connection::DatabaseUrl;
 
 use crate::server::Server;
@@ -22,13 +22,17 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Creates the schema and its accounts.
-    pub fn create(user_url: &DatabaseUrl) -> Result<Schema> {
+    /// Creates the schema and its accounts; with `spread`, each in a range of its own.
+    pub fn create(user_url: &DatabaseUrl, spread: bool) -> Result<Schema> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let name = format!("crdb_compare_{}_{now}", std::process::id());
         let url = url::with_schema(user_url, &name)?;
         let mut client = crdb_postgres::connect(user_url)?;
         let server = Server::of(&mut client)?;
+        ensure!(
+            !spread || server.is_cockroachdb(),
+            "--spread needs CockroachDB: other servers have no ranges"
+        );
         client
             .batch_execute(&format!("CREATE SCHEMA {name}"))
             .context("cannot create a schema for the comparison")?;
@@ -47,6 +51,15 @@ impl Schema {
             "INSERT INTO {name}.accounts VALUES {}",
             rows.join(", ")
         ))?;
+        if spread {
+            let starts: Vec<String> = ACCOUNTS.map(|id| format!("({id})")).collect();
+            let starts = starts.join(", ");
+            client
+                .batch_execute(&format!(
+                    "ALTER TABLE {name}.accounts SPLIT AT VALUES {starts}"
+                ))
+                .context("cannot put each account into a range of its own")?;
+        }
         Ok(schema)
     }
 

@@ -28,6 +28,10 @@ impl Server {
             live_nodes: live.filter(|nodes| *nodes > 0),
         })
     }
+
+    pub fn is_cockroachdb(&self) -> bool {
+        self.version.starts_with("CockroachDB")
+    }
 }
 
 impl fmt::Display for Server {
