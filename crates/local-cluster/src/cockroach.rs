@@ -18,11 +18,12 @@ pub(crate) struct Cockroach {
     ports: Vec<u16>,
 }
 
-/// Prints `true` when all ranges have three replicas.
-const IS_REPLICATED: &str = "SELECT
+/// Prints `replicated` when all ranges have three replicas.
+const IS_REPLICATED: &str = "SELECT CASE WHEN
     (SELECT count(*) FROM crdb_internal.gossip_nodes WHERE is_live) = 3
     AND (SELECT count(*) FROM crdb_internal.ranges_no_leases WHERE array_length(replicas, 1) < 3) = 0
-    AND (SELECT sum((metrics->>'ranges.underreplicated')::FLOAT8) FROM crdb_internal.kv_store_status) = 0";
+    AND (SELECT sum((metrics->>'ranges.underreplicated')::FLOAT8) FROM crdb_internal.kv_store_status) = 0
+    THEN 'replicated' ELSE 'not yet' END";
 
 impl Cockroach {
     pub(crate) fn new(directory: &Path, ports: &[u16]) -> Result<Cockroach> {
@@ -110,7 +111,7 @@ impl Cockroach {
         loop {
             let answer = self.execute(0, "system", &allowed);
             let answer = answer.or_else(|_| self.execute(0, "system", IS_REPLICATED));
-            if matches!(&answer, Ok(rows) if rows.ends_with("true")) {
+            if matches!(&answer, Ok(rows) if rows.ends_with("replicated")) {
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -41,7 +41,7 @@ case "$*" in
         ;;
     *'SET CLUSTER SETTING '*) fail "unknown cluster setting 'server.user_login'" ;;
     *allow_unsafe_internals*) fail "unrecognized configuration parameter" ;;
-    *ranges_no_leases*) [ "$(count 'sql.*ranges_no_leases')" -lt 6 ] || echo true ;;
+    *ranges_no_leases*) [ "$(count 'sql.*ranges_no_leases')" -lt 6 ] || echo replicated ;;
 esac
 kill -0 "$(sed -n "/^start.*--listen-addr=$host /s/.* //p" "$calls" | tail -n 1)"
 "#;
