@@ -56,7 +56,13 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     // With this package, Cargo chooses the features that the tests were compiled with.
     let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--examples", "-p=crdb-conformance"])
+        .args([
+            "build",
+            "--quiet",
+            "--examples",
+            "-p=crdb-conformance",
+            "-p=crdb-service",
+        ])
         .args(DRIVERS.map(|driver| format!("-p=crdb-{driver}")))
         .current_dir(root)
         .status()

@@ -68,11 +68,15 @@ impl ManageConnection for Manager {
     }
 }
 
-fn create_pool(url: DatabaseUrl) -> Result<Pool<Manager>, r2d2::Error> {
-    Pool::builder()
+/// Creates a pool. r2d2 reports why it cannot connect after 30 seconds, `connect` at once.
+fn create_pool(url: DatabaseUrl) -> anyhow::Result<Pool<Manager>> {
+    connect(&url)?;
+    let pool = Pool::builder()
         .max_size(4)
+        .min_idle(Some(1))
         .max_lifetime(Some(Duration::from_secs(5 * 60)))
-        .build(Manager(url))
+        .build(Manager(url))?;
+    Ok(pool)
 }
 
 diesel::alias!(accounts as others: Others);

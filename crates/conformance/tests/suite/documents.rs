@@ -8,7 +8,7 @@ use crdb_conformance::sample;
 
 use crate::markdown::{blocks, expected_output, read, root};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "examples/README.md",
     "examples/postgres/README.md",
@@ -16,6 +16,7 @@ const PAGES: [&str; 9] = [
     "examples/diesel/README.md",
     "examples/sea-orm/README.md",
     "examples/compare/README.md",
+    "examples/service/README.md",
     "crates/local-cluster/README.md",
     ".github/CONTRIBUTING.md",
 ];

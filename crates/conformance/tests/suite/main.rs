@@ -16,6 +16,7 @@ mod retries;
 mod round_trips;
 mod same_code;
 mod samples;
+mod service;
 mod test_database;
 mod tls;
 mod workers;
