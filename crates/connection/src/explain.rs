@@ -67,8 +67,8 @@ const NOT_TRUSTED_BY_THE_SYSTEM: &str = "In a container, install the package ca-
 #[rustfmt::skip]
 const ADVICE: [(&[&str], &str); 16] = [
     (&["password authentication failed"],
-     "Check the user and the password in DATABASE_URL or PGPASSWORD. In a URL, write @ as %40, : as %3A, / as %2F \
-      and % as %25. In .env, write single quotes around a value with a $."),
+     "Check the user and the password in DATABASE_URL or PGPASSWORD. In a URL, characters such as @ must be encoded \
+      (step 3 of README.md). In .env, write single quotes around a value with a $."),
     (&["password missing", "no password supplied"],
      "Put the password into DATABASE_URL, or into PGPASSWORD."),
     (&["saslprep"],

@@ -49,8 +49,7 @@ pub(crate) fn split(url: &str) -> Result<(&str, &str), ConnectError> {
           Put your own value in its place, without the angle brackets."),
         (is_encoded,
          "the connection string is not percent-encoded\n\
-          In a user name and a password, write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25 and a \
-          space as %20."),
+          In a user name and a password, write @ as %40, / as %2F and so on: step 3 of README.md has the list."),
         (percent_decode_str(rest).decode_utf8().is_ok(), "the connection string is not UTF-8 text"),
     ];
     for (is_valid, message) in checks {
@@ -110,7 +109,7 @@ fn check_host(text: &str, default_port: &str) -> Result<String, ConnectError> {
     ensure(
         port.parse::<u16>().is_ok_and(|port| port > 0),
         "a port is not a number from 1 to 65535; CockroachDB's is 26257\n\
-         If this is a piece of the password, encode it: write / as %2F, ? as %3F and @ as %40.",
+         If this is a piece of the password, encode it: write / as %2F and so on (step 3 of README.md).",
     )?;
     Ok(format!("{host}:{port}"))
 }
