@@ -1,0 +1,154 @@
+//! `run_transaction` runs a transaction, and runs it again when the server asks for a retry.
+//!
+//! `run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
+//!
+//! Copy this file into your program; besides `sqlx` it needs `fastrand`, `log`, `thiserror` and
+//! `tokio`.
+//! - `op` may run more than once: avoid side effects outside the database.
+//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
+//!   return its error, because after a failed one sqlx has ended the whole transaction.
+//! - A `run_transaction` inside `op` is a transaction of its own: it needs a second connection, and may
+//!   wait for the locks of the outer one.
+//! - `op` makes no schema changes: CockroachDB commits the statements before them.
+//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+//! - `op` is `async move` and owns what it captures (no references), so that the future can be
+//!   spawned.
+//!
+//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
+
+use std::error::Error;
+use std::iter::successors;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use tokio::time::sleep;
+
+use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
+
+const MAX_RETRIES: usize = 50;
+
+/// CockroachDB restarts a transaction from the savepoint of this name.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot. sqlx then
+/// sends a ROLLBACK: the last BEGIN opens a transaction for it.
+const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
+
+/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
+/// Afterwards no transaction is open on the connection, or the connection is closed.
+///
+/// # Errors
+///
+/// Returns an error if the transaction was rolled back, or if its outcome is not known.
+pub async fn run_transaction<T, E: Error + 'static>(
+    pool: &PgPool,
+    mut op: impl AsyncFnMut(&mut PgConnection) -> Result<T, E>,
+) -> Result<T, TransactionError<E>> {
+    let mut conn = Conn(Some(pool.acquire().await.map_err(NoConnection)?));
+    let mut txn = conn.begin().await.map_err(Database)?;
+    let mut retries = 0;
+    let result = loop {
+        let error = match op(&mut txn).await {
+            Ok(value) => match txn.execute(COMMIT).await {
+                Ok(_) => break Ok(value),
+                Err(error) if proves_rollback(&error) => Database(error),
+                Err(error) => AmbiguousCommit(error),
+            },
+            Err(error) => Operation(error),
+        };
+        let Some((sqlstate, message)) = retry_error(&error) else {
+            break Err(error);
+        };
+        if retries == MAX_RETRIES {
+            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+            break Err(error);
+        }
+        retries += 1;
+        log::debug!("retry {retries}: {sqlstate} {message}");
+        // The first time, restart at once and keep the locks. Then pause, with no transaction open:
+        // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
+        let in_place = retries == 1 && message.starts_with("restart transaction");
+        let restarted = in_place && txn.execute(RESTART).await.is_ok();
+        if !restarted {
+            drop(txn);
+            match conn.begin_again().await {
+                Ok(begun) => txn = begun,
+                Err(_) => return Err(error),
+            }
+        }
+    };
+    // Back to the pool, which sends sqlx's ROLLBACK together with its ping.
+    drop(txn);
+    conn.0 = None;
+    result
+}
+
+/// The reason why a transaction did not commit, or why its outcome is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError<E: Error + 'static> {
+    /// The pool has no connection; `op` did not run.
+    #[error("there is no connection")]
+    NoConnection(#[source] sqlx::Error),
+    /// `op` failed; the transaction was rolled back.
+    #[error(transparent)]
+    Operation(E),
+    /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
+    #[error(transparent)]
+    Database(sqlx::Error),
+    /// The transaction may or may not have been committed: check before you run it again.
+    #[error("the transaction may or may not have been committed")]
+    AmbiguousCommit(#[source] sqlx::Error),
+}
+
+/// Returns SQLSTATE and message of an error that asks for a retry. `AmbiguousCommit` has none.
+fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str)> {
+    let mut chain = successors(Some(error), |&error| error.source());
+    let error = chain.find_map(|error| error.downcast_ref::<PgDatabaseError>())?;
+    let is_retry = ["40001", "40P01"].contains(&error.code());
+    is_retry.then(|| (error.code(), error.message()))
+}
+
+/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
+fn proves_rollback(error: &sqlx::Error) -> bool {
+    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
+    // OPTION violation, P0 PL/pgSQL error, 25P02 failed transaction, 25P03 idle transaction.
+    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
+    let error = error.as_database_error();
+    match error.and_then(|error| error.code()).as_deref() {
+        // The server does not know whether the transaction was committed.
+        None | Some("40003") => false,
+        Some(code) => proofs.iter().any(|proof| code.starts_with(proof)),
+    }
+}
+
+/// A connection of the pool. If it is dropped while it has the connection, that is closed: after a
+/// panic, or when the caller's future is dropped. sqlx 0.9.0 would lose a transaction if BEGIN is not
+/// awaited to the end (transact-rs/sqlx#4385).
+struct Conn(Option<PoolConnection<Postgres>>);
+
+impl Conn {
+    async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        let conn = self.0.as_mut().expect("the transaction has not ended");
+        conn.begin_with(BEGIN).await
+    }
+
+    async fn begin_again(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        let conn = self.0.as_mut().expect("the transaction has not ended");
+        // Sends sqlx's ROLLBACK.
+        let _ = conn.ping().await;
+        sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
+        conn.begin_with(BEGIN).await
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if let Some(conn) = &mut self.0 {
+            conn.close_on_drop();
+        }
+    }
+}
