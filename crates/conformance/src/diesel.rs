@@ -8,11 +8,13 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
-use crate::driver::{AnyError, Driver, Sql, TransactionError};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/transfer.rs"]
 mod transfer;
+
+from_driver!(crdb_diesel);
 
 /// A Diesel connection.
 pub struct Diesel(pub PgConnection);
@@ -24,28 +26,23 @@ impl Driver for Diesel {
         crdb_diesel::connect(url).map(Diesel)
     }
 
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
+    fn transfer_with_entry(
+        &mut self,
+        entry: Option<i64>,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, TransactionError> {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
-            transfer::transfer_funds(txn, from, to, amount)
+            transfer::transfer_funds(txn, from, to, amount)?;
+            if let Some(entry) = entry {
+                txn.batch_execute(&insert_entry(entry))?;
+            }
+            Ok::<_, transfer::TransferError>(())
         })?;
         Ok(runs)
-    }
-
-    fn transfer_with_entry(
-        &mut self,
-        entry: i64,
-        from: i64,
-        to: i64,
-    ) -> Result<(), TransactionError> {
-        Ok(run_transaction(&mut self.0, |txn| {
-            transfer::transfer_funds(txn, from, to, 1)?;
-            sql_query("INSERT INTO ledger (entry) VALUES ($1)")
-                .bind::<BigInt, _>(entry)
-                .execute(txn)?;
-            Ok::<_, transfer::TransferError>(())
-        })?)
     }
 
     fn transact<E: Error + Send + Sync + 'static>(

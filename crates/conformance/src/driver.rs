@@ -20,24 +20,28 @@ pub trait Driver: Sized + Send + 'static {
     /// Returns an error if no server accepts the connection.
     fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError>;
 
-    /// Runs the sample's `transfer_funds` in `run_transaction`. Returns the number of runs.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError>;
-
-    /// Transfers 1 and inserts `entry` into the table `ledger` in the same transaction.
+    /// Runs the sample's `transfer_funds` in `run_transaction`. If there is an entry, inserts it into
+    /// the table `ledger` in the same transaction. Returns the number of runs.
     ///
     /// # Errors
     ///
     /// Returns an error if `run_transaction` does.
     fn transfer_with_entry(
         &mut self,
-        entry: i64,
+        entry: Option<i64>,
         from: i64,
         to: i64,
-    ) -> Result<(), TransactionError>;
+        amount: i64,
+    ) -> Result<u32, TransactionError>;
+
+    /// Transfers without an entry.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `run_transaction` does.
+    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
+        self.transfer_with_entry(None, from, to, amount)
+    }
 
     /// Runs `op` with `run_transaction`.
     ///
@@ -81,9 +85,15 @@ pub enum TransactionError {
     AmbiguousCommit(AnyError),
 }
 
+/// Returns the statement that inserts an entry.
+pub(crate) fn insert_entry(entry: i64) -> String {
+    format!("INSERT INTO ledger (entry) VALUES ({entry})")
+}
+
+/// Converts the `TransactionError` of a driver's package.
 macro_rules! from_driver {
     ($package:ident $(, $no_connection:ident)?) => {
-        impl<E: Error + Send + Sync + 'static> From<$package::TransactionError<E>>
+        impl<E: std::error::Error + Send + Sync + 'static> From<$package::TransactionError<E>>
             for TransactionError
         {
             fn from(error: $package::TransactionError<E>) -> TransactionError {
@@ -98,7 +108,4 @@ macro_rules! from_driver {
         }
     };
 }
-from_driver!(crdb_postgres);
-from_driver!(crdb_tokio_postgres, NoConnection);
-from_driver!(crdb_diesel);
-from_driver!(crdb_sea_orm);
+pub(crate) use from_driver;

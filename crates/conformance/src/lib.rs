@@ -4,24 +4,27 @@
 //! # Layout
 //!
 //! - `driver.rs`: the trait [`Driver`]. Its methods call the samples' own code.
-//! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sea_orm.rs`: its four implementations.
-//! - `runtime.rs`: runs the asynchronous drivers for callers that are not asynchronous.
+//! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sqlx.rs`, `sea_orm.rs`: its implementations.
+//! - `asynchronous.rs`: what the asynchronous drivers have in common: the trait [`Asynchronous`].
 //! - [`sample`]: runs the built samples.
 //! - `tests/suite`: the tests, one module for each subject.
 
 #![warn(missing_docs)]
 
+mod asynchronous;
 mod diesel;
 mod driver;
 mod postgres;
-mod runtime;
 pub mod sample;
 mod sea_orm;
+mod sqlx;
 mod tokio_postgres;
 
+pub use asynchronous::Asynchronous;
 pub use diesel::Diesel;
 pub use driver::{AnyError, Driver, Sql, TransactionError};
 pub use postgres::Postgres;
 pub use sample::DRIVERS;
 pub use sea_orm::SeaOrm;
+pub use sqlx::Sqlx;
 pub use tokio_postgres::TokioPostgres;

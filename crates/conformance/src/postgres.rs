@@ -5,13 +5,14 @@ use std::error::Error;
 use crdb_connection::{ConnectError, DatabaseUrl};
 use crdb_postgres::run_transaction;
 use postgres::Client;
-use postgres::types::Type;
 
-use crate::driver::{AnyError, Driver, Sql, TransactionError};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/postgres/transfer.rs"]
 mod transfer;
+
+from_driver!(crdb_postgres);
 
 /// A client of the `postgres` crate.
 pub struct Postgres(pub Client);
@@ -23,29 +24,23 @@ impl Driver for Postgres {
         crdb_postgres::connect(url).map(Postgres)
     }
 
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
+    fn transfer_with_entry(
+        &mut self,
+        entry: Option<i64>,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<u32, TransactionError> {
         let mut runs = 0;
         run_transaction(&mut self.0, |txn| {
             runs += 1;
-            transfer::transfer_funds(txn, from, to, amount)
+            transfer::transfer_funds(txn, from, to, amount)?;
+            if let Some(entry) = entry {
+                txn.batch_execute(&insert_entry(entry))?;
+            }
+            Ok::<_, transfer::TransferError>(())
         })?;
         Ok(runs)
-    }
-
-    fn transfer_with_entry(
-        &mut self,
-        entry: i64,
-        from: i64,
-        to: i64,
-    ) -> Result<(), TransactionError> {
-        Ok(run_transaction(&mut self.0, |txn| {
-            transfer::transfer_funds(txn, from, to, 1)?;
-            txn.execute_typed(
-                "INSERT INTO ledger (entry) VALUES ($1)",
-                &[(&entry, Type::INT8)],
-            )?;
-            Ok::<_, transfer::TransferError>(())
-        })?)
     }
 
     fn transact<E: Error + Send + Sync + 'static>(

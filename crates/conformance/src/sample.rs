@@ -83,16 +83,17 @@ macro_rules! of_each_driver {
             concat!("postgres", $ending),
             concat!("tokio-postgres", $ending),
             concat!("diesel", $ending),
+            concat!("sqlx", $ending),
             concat!("sea-orm", $ending),
         ]
     };
 }
 
 /// The drivers' names, as in `examples`.
-pub const DRIVERS: [&str; 4] = of_each_driver!("");
+pub const DRIVERS: [&str; 5] = of_each_driver!("");
 
 /// The basic sample of each driver.
-pub const BASIC_SAMPLES: [&str; 4] = of_each_driver!("-basic");
+pub const BASIC_SAMPLES: [&str; 5] = of_each_driver!("-basic");
 
 /// The transfer sample of each driver.
-pub const TRANSFER_SAMPLES: [&str; 4] = of_each_driver!("-transfer");
+pub const TRANSFER_SAMPLES: [&str; 5] = of_each_driver!("-transfer");

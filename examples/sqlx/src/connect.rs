@@ -1,12 +1,11 @@
 //! Connects sqlx: creates a pool.
 
-use std::future::ready;
 use std::time::Duration;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
+use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool, PgPoolOptions};
-use sqlx::{Connection, Executor};
-use tokio::{select, time::timeout};
+use tokio::time::timeout;
 
 /// Creates a pool and opens its first connection.
 ///
@@ -30,15 +29,6 @@ pub async fn connect(url: &DatabaseUrl) -> Result<PgPool, ConnectError> {
                 }
                 Ok(true)
             })
-        })
-        .after_release(|conn, _| {
-            Box::pin(async move {
-                // Ends a transaction that was left open. It is sent and not awaited: the pool's
-                // ping reads the answer, and after an error the pool closes the connection.
-                let end = conn.execute("BEGIN; ROLLBACK");
-                select! { biased; _ = end => {}, () = ready(()) => {} }
-                Ok(true)
-            })
         });
     let mut error = match options.connect(&text).await {
         Ok(pool) => return Ok(pool),
@@ -51,16 +41,9 @@ pub async fn connect(url: &DatabaseUrl) -> Result<PgPool, ConnectError> {
             error = reason;
         }
     }
-    Err(url.explain(with_hint(&error)))
-}
-
-/// Returns the text of the error and the server's hint, which sqlx leaves out.
-fn with_hint(error: &sqlx::Error) -> String {
-    let server = error
-        .as_database_error()
-        .and_then(|error| error.try_downcast_ref());
-    match server.and_then(PgDatabaseError::hint) {
-        Some(hint) => format!("{error}\nHINT: {hint}"),
-        None => error.to_string(),
-    }
+    // sqlx leaves out the server's hint.
+    let server = error.as_database_error();
+    let hint = server.and_then(|server| server.downcast_ref::<PgDatabaseError>().hint());
+    let hint = hint.map_or(String::new(), |hint| format!("\nHINT: {hint}"));
+    Err(url.explain(format!("{error}{hint}")))
 }

@@ -22,6 +22,7 @@ use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
@@ -107,7 +108,8 @@ pub enum TransactionError<E: Error + 'static> {
 /// Returns SQLSTATE and message of an error that asks for a retry. `AmbiguousCommit` has none.
 fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str)> {
     let mut chain = successors(Some(error), |&error| error.source());
-    let error = chain.find_map(|error| error.downcast_ref::<PgDatabaseError>())?;
+    let error = chain.find_map(|error| error.downcast_ref::<Box<dyn DatabaseError>>())?;
+    let error = error.try_downcast_ref::<PgDatabaseError>()?;
     let is_retry = ["40001", "40P01"].contains(&error.code());
     is_retry.then(|| (error.code(), error.message()))
 }
@@ -117,8 +119,8 @@ fn proves_rollback(error: &sqlx::Error) -> bool {
     // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
     // OPTION violation, P0 PL/pgSQL error, 25P02 failed transaction, 25P03 idle transaction.
     let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    let error = error.as_database_error();
-    match error.and_then(|error| error.code()).as_deref() {
+    let sqlstate = error.as_database_error().and_then(DatabaseError::code);
+    match sqlstate.as_deref() {
         // The server does not know whether the transaction was committed.
         None | Some("40003") => false,
         Some(code) => proofs.iter().any(|proof| code.starts_with(proof)),

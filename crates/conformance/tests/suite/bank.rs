@@ -45,11 +45,11 @@ fn work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<(i64, Outcome)> {
             return outcomes;
         }
         let (from, to) = (entry * 7 % 4 + 1, (entry * 7 + entry / 4 % 3 + 1) % 4 + 1);
-        let outcome = driver.transfer_with_entry(entry, from, to);
+        let outcome = driver.transfer_with_entry(Some(entry), from, to, 1);
         outcomes.push((
             entry,
             match &outcome {
-                Ok(()) => Outcome::Done,
+                Ok(_) => Outcome::Done,
                 Err(TransactionError::AmbiguousCommit(_)) => Outcome::Ambiguous,
                 Err(_) => Outcome::Failed,
             },

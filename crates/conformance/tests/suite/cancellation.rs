@@ -1,90 +1,34 @@
 //! A caller may drop the future of an asynchronous `run_transaction` at any await point.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crdb_conformance::{Driver, SeaOrm, TokioPostgres};
+use crdb_conformance::{Asynchronous, SeaOrm, Sqlx, TokioPostgres};
 use crdb_local_cluster::{Hold, Kind};
-use sea_orm::{ConnectionTrait, DbErr};
-use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::test_database::{TestDatabase, clusters, create_raise};
 
-/// A driver whose `run_transaction` is a future.
-trait Asynchronous: Driver {
-    fn runtime(&self) -> &Runtime;
-
-    /// Starts a transaction that inserts entry 1 in its second run, and in its first run fails with
-    /// this message, if there is one.
-    fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()>;
-
-    /// Inserts an entry with a plain statement.
-    fn insert(&self, entry: u64);
-}
-
-/// The statement of one run.
-fn statement(run: u32, first_failure: Option<&str>) -> String {
-    match first_failure {
+/// Starts a transaction that inserts entry 1 in its second run, and in its first run fails with
+/// this message, if there is one.
+fn spawn_transaction<D: Asynchronous>(
+    driver: &D,
+    first_failure: Option<&'static str>,
+) -> JoinHandle<()> {
+    driver.spawn(move |run| match first_failure {
         Some(message) if run == 1 => format!("SELECT raise('40001', '{message}')"),
         _ => "INSERT INTO ledger VALUES (1)".to_owned(),
-    }
+    })
 }
 
-impl Asynchronous for SeaOrm {
-    fn runtime(&self) -> &Runtime {
-        &self.runtime
+/// Inserts these entries with plain statements, and asserts that they are committed.
+fn assert_inserts<D: Asynchronous>(driver: &D, database: &TestDatabase, entries: Range<i64>) {
+    for entry in entries.clone() {
+        let insert = format!("INSERT INTO ledger VALUES ({entry})");
+        driver.execute(&insert).unwrap();
     }
-
-    fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()> {
-        let db = self.db.clone();
-        let first_failure = first_failure.map(str::to_owned);
-        self.runtime.spawn(async move {
-            let mut run = 0;
-            let op = async move |txn: &sea_orm::DatabaseTransaction| {
-                run += 1;
-                txn.execute_unprepared(&statement(run, first_failure.as_deref()))
-                    .await?;
-                Ok::<_, DbErr>(())
-            };
-            crdb_sea_orm::run_transaction(&db, op).await.unwrap();
-        })
-    }
-
-    fn insert(&self, entry: u64) {
-        let sql = format!("INSERT INTO ledger VALUES ({entry})");
-        let insert = self.db.execute_unprepared(&sql);
-        self.runtime.block_on(insert).unwrap();
-    }
-}
-
-impl Asynchronous for TokioPostgres {
-    fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
-
-    fn spawn_transaction(&self, first_failure: Option<&'static str>) -> JoinHandle<()> {
-        let pool = self.pool.clone();
-        let first_failure = first_failure.map(str::to_owned);
-        self.runtime.spawn(async move {
-            let mut run = 0;
-            let op = async move |txn: &tokio_postgres::Client| {
-                run += 1;
-                txn.batch_execute(&statement(run, first_failure.as_deref()))
-                    .await
-            };
-            crdb_tokio_postgres::run_transaction(&pool, op)
-                .await
-                .unwrap();
-        })
-    }
-
-    fn insert(&self, entry: u64) {
-        let sql = format!("INSERT INTO ledger VALUES ({entry})");
-        self.runtime.block_on(async {
-            let client = self.pool.get().await.unwrap();
-            client.batch_execute(&sql).await.unwrap();
-        });
-    }
+    let inserted = database.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
+    assert_eq!(inserted.len(), entries.count(), "{}", D::NAME);
 }
 
 /// Drops the future at each message that it sends, and at each answer.
@@ -125,7 +69,7 @@ fn one_future_is_dropped<D: Asynchronous>(
     }
     let driver = D::connect(&database.relayed).unwrap();
     database.relay.hold(hold);
-    let transaction = driver.spawn_transaction(first_failure);
+    let transaction = spawn_transaction(&driver, first_failure);
     let held = database.relay.wait_until_holding(Duration::from_secs(1));
     transaction.abort();
     let ended = driver.runtime().block_on(transaction);
@@ -135,11 +79,8 @@ fn one_future_is_dropped<D: Asynchronous>(
         return false;
     }
 
-    for entry in [11, 12] {
-        driver.insert(entry);
-    }
-    let entries = database.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
-    assert_eq!(entries.len(), 2, "{} {first_failure:?}, {hold:?}", D::NAME);
+    println!("{} {first_failure:?}, {hold:?}", D::NAME);
+    assert_inserts(&driver, &database, 11..13);
     if cluster.kind() == Kind::Postgres {
         assert_none_is_open(&database);
     }
@@ -157,7 +98,7 @@ fn a_future_that_is_dropped_during_a_pause_leaves_no_trace<D: Asynchronous>() {
         let messages = if D::NAME == "sea-orm" { 4 } else { 3 };
         for _ in 0..6 {
             let before = database.relay.round_trips();
-            let transaction = driver.spawn_transaction(Some("could not serialize access"));
+            let transaction = spawn_transaction(&driver, Some("could not serialize access"));
             while database.relay.round_trips() < before + messages {
                 std::thread::sleep(Duration::from_micros(200));
             }
@@ -166,11 +107,7 @@ fn a_future_that_is_dropped_during_a_pause_leaves_no_trace<D: Asynchronous>() {
             database.execute("DELETE FROM ledger");
         }
         assert_none_is_open(&database);
-        for entry in 11..20 {
-            driver.insert(entry);
-        }
-        let entries = database.read::<D>("SELECT count(*) AS value FROM ledger WHERE entry > 10");
-        assert_eq!(entries, [9], "{}", D::NAME);
+        assert_inserts(&driver, &database, 11..20);
     }
 }
 
@@ -188,6 +125,7 @@ fn assert_none_is_open(database: &TestDatabase) {
 #[test]
 fn nothing_is_left_open_after_a_future_is_dropped_during_a_pause() {
     a_future_that_is_dropped_during_a_pause_leaves_no_trace::<SeaOrm>();
+    a_future_that_is_dropped_during_a_pause_leaves_no_trace::<Sqlx>();
     a_future_that_is_dropped_during_a_pause_leaves_no_trace::<TokioPostgres>();
 }
 
@@ -195,6 +133,7 @@ fn nothing_is_left_open_after_a_future_is_dropped_during_a_pause() {
 fn no_write_is_lost_after_a_future_is_dropped() {
     std::thread::scope(|scope| {
         scope.spawn(no_later_write_is_lost::<SeaOrm>);
+        scope.spawn(no_later_write_is_lost::<Sqlx>);
         scope.spawn(no_later_write_is_lost::<TokioPostgres>);
     });
 }

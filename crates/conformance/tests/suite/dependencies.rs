@@ -36,6 +36,8 @@ fn no_sample_compiles_the_driver_of_another_sample() {
         ("crdb-postgres", &["postgres", "tokio_postgres"][..]),
         ("crdb-tokio-postgres", &["tokio_postgres", "deadpool"]),
         ("crdb-diesel", &["diesel"]),
+        ("crdb-sqlx", &["sqlx"]),
+        // SeaORM stands on sqlx.
         ("crdb-sea-orm", &["sea_orm", "sqlx"]),
     ];
     for (package, own) in drivers {

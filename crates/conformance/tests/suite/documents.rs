@@ -14,6 +14,7 @@ const PAGES: [&str; 10] = [
     "examples/postgres/README.md",
     "examples/tokio-postgres/README.md",
     "examples/diesel/README.md",
+    "examples/sqlx/README.md",
     "examples/sea-orm/README.md",
     "examples/compare/README.md",
     "examples/service/README.md",

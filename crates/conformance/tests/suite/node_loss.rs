@@ -7,8 +7,8 @@ use crdb_local_cluster::Cluster;
 use crate::test_database::{TestDatabase, connect, read};
 use crate::workers::{TRANSFERS, assert_true, transfer_during, wait_for};
 
-/// SeaORM takes one host.
-mod without_sea_orm {
+/// sqlx takes one host.
+mod without_sqlx {
     use crdb_conformance::{Diesel, Postgres, TokioPostgres};
     use crdb_local_cluster::{Cluster, Kind};
 

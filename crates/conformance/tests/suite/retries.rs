@@ -115,22 +115,20 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
 }
 
 fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<D: Driver>() {
-    let (begin, commit) = match D::NAME {
-        "sea-orm" => (
-            // sqlx sends BEGIN and ROLLBACK by itself.
-            &[
-                "BEGIN",
-                "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
-            ][..],
-            &[
-                "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN",
-                "ROLLBACK",
-            ][..],
-        ),
-        _ => (
-            &["BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart"][..],
-            &["RELEASE SAVEPOINT cockroach_restart; COMMIT"][..],
-        ),
+    let begin = match D::NAME {
+        "sea-orm" => &[
+            "BEGIN",
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
+        ][..],
+        _ => &["BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart"],
+    };
+    let commit = match D::NAME {
+        // sqlx sends a ROLLBACK by itself.
+        "sqlx" | "sea-orm" => &[
+            "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN",
+            "ROLLBACK",
+        ][..],
+        _ => &["RELEASE SAVEPOINT cockroach_restart; COMMIT"],
     };
     let in_place = &["ROLLBACK TO SAVEPOINT cockroach_restart"][..];
     let anew = &[&["ROLLBACK"], begin].concat()[..];
@@ -148,7 +146,7 @@ fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<
         driver
             .transact(|txn| Ok::<_, OpError>(txn.execute(&op)?))
             .unwrap();
-        // SeaORM's pool sends the last ROLLBACK after `run_transaction` has returned.
+        // sqlx's pool sends the last ROLLBACK after `run_transaction` has returned.
         thread::sleep(Duration::from_millis(100));
         let op = &[op.as_str()][..];
         let expected = [begin, op, first, op, second, op, commit].concat();

@@ -1,35 +1,66 @@
 //! The retry functions of all drivers are equal, except where they call the driver.
 
+use crdb_conformance::DRIVERS;
+
 use crate::markdown::read;
 
-const DRIVERS: [(&str, &str); 4] = [
-    ("postgres", "postgres::Error"),
-    ("tokio-postgres", "tokio_postgres::Error"),
-    ("diesel", "diesel::result::Error"),
-    ("sea-orm", "DbErr"),
+/// The types of the drivers' errors. A type comes before one whose name is its end.
+const ERRORS: [&str; 5] = [
+    "tokio_postgres::Error",
+    "postgres::Error",
+    "diesel::result::Error",
+    "sqlx::Error",
+    "DbErr",
 ];
 
-/// What only one driver has, and the text of the others: the pool of tokio-postgres may have no
-/// connection, and its rollback is awaited; SeaORM gives its connection back during a pause.
-const DIFFERENCES: [(&str, &str); 10] = [
+/// What only one driver has, and the text of the others: a pool may have no connection; the rollback
+/// of tokio-postgres is awaited; sqlx gives its connection back at the end, SeaORM during a pause.
+const DIFFERENCES: &[(&str, &str)] = &[
     (
-        "    /// The pool has no connection; `op` did not run.
-    #[error(\"there is no connection\")]
-    NoConnection(#[source] PoolError),
-",
+        "    /// The pool has no connection; `op` did not run.\n",
         "",
     ),
+    ("    #[error(\"there is no connection\")]\n", ""),
+    ("    NoConnection(#[source] PoolError),\n", ""),
+    ("    NoConnection(#[source] sqlx::Error),\n", ""),
     ("break error;", "return Err(error);"),
+    ("break Err(error);", "return Err(error);"),
     (
         "    };\n    txn.rollback().await;\n    Err(error)\n}",
         "    }\n}",
     ),
+    (
+        "    };
+    // Back to the pool, which sends sqlx's ROLLBACK together with its ping.
+    drop(txn);
+    conn.0 = None;
+    result
+}",
+        "    }\n}",
+    ),
+    ("txn.execute(RESTART)", "txn.restart()"),
+    ("txn.execute(COMMIT)", "txn.commit()"),
     ("txn.client().batch_execute(RESTART)", "txn.restart()"),
     ("txn.client.batch_execute(RESTART)", "txn.restart()"),
     ("txn.conn.batch_execute(RESTART)", "txn.restart()"),
     ("txn.execute_unprepared(RESTART)", "txn.restart()"),
     ("txn.execute_unprepared(COMMIT)", "txn.commit()"),
+    ("Ok(_) => break Ok(value)", "Ok(()) => return Ok(value)"),
     ("Ok(_) => return Ok(value)", "Ok(()) => return Ok(value)"),
+    (
+        "        if !restarted {
+            drop(txn);
+            match conn.begin_again().await {
+                Ok(begun) => txn = begun,
+                Err(_) => return Err(error),
+            }
+        }
+",
+        "        if !restarted && txn.begin_again().is_err() {
+            return Err(error);
+        }
+",
+    ),
     (
         "        if !restarted {
             // sqlx sends ROLLBACK and gives the connection back to the pool.
@@ -49,7 +80,7 @@ const DIFFERENCES: [(&str, &str); 10] = [
 ];
 
 /// Returns the part of transaction.rs from the first text to the second one, without white space.
-fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
+fn part(driver: &str, from: &str, to: &str) -> String {
     let text = read(&format!("examples/{driver}/src/transaction.rs"));
     let (_, rest) = text.split_once(from).expect(from);
     let (part, _) = rest.split_once(to).expect(to);
@@ -58,19 +89,18 @@ fn part(driver: &str, error: &str, from: &str, to: &str) -> String {
         .fold(part.to_owned(), |part, (only, other)| {
             part.replace(only, other)
         });
-    let part = part.replace(error, "DriverError").replace(".await", "");
+    let part = ERRORS
+        .iter()
+        .fold(part, |part, error| part.replace(error, "DriverError"));
+    let part = part.replace(".await", "");
     part.split_whitespace().collect()
 }
 
 fn assert_equal(from: &str, to: &str) {
-    let [(first, error), others @ ..] = DRIVERS;
-    let expected = part(first, error, from, to);
-    for (driver, error) in others {
-        assert_eq!(
-            part(driver, error, from, to),
-            expected,
-            "{first} and {driver}"
-        );
+    let [first, others @ ..] = DRIVERS;
+    let expected = part(first, from, to);
+    for driver in others {
+        assert_eq!(part(driver, from, to), expected, "{first} and {driver}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs the eight samples as a user does: what they print, and which rows they write.
+//! Runs the samples as a user does: what they print, and which rows they write.
 
 use crdb_conformance::sample::{BASIC_SAMPLES, Ended, TRANSFER_SAMPLES, run};
 

@@ -167,6 +167,9 @@ macro_rules! for_each_driver {
         mod tokio_postgres {
             $(#[test] fn $test() { super::$test::<crdb_conformance::TokioPostgres>(); })+
         }
+        mod sqlx {
+            $(#[test] fn $test() { super::$test::<crdb_conformance::Sqlx>(); })+
+        }
         mod sea_orm {
             $(#[test] fn $test() { super::$test::<crdb_conformance::SeaOrm>(); })+
         }

@@ -116,7 +116,7 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
                         ("disable", _) => clear,
                         (_, "missing") => false,
                         // sqlx also trusts the operating system's authorities.
-                        (_, "wrong") if sample == "sea-orm-basic" => right,
+                        (_, "wrong") if ["sqlx-basic", "sea-orm-basic"].contains(&sample) => right,
                         (_, "wrong") => wrong,
                         _ => right,
                     };

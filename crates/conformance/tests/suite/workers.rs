@@ -14,7 +14,7 @@ const WORKERS: usize = 4;
 pub const TRANSFERS: i64 = 400;
 
 /// The number of each transfer, and the outcome that was reported.
-pub type Outcomes = Vec<(i64, Result<(), TransactionError>)>;
+pub type Outcomes = Vec<(i64, Result<u32, TransactionError>)>;
 
 /// Makes 400 transfers, and causes a loss while they run. It gets the number of the next transfer.
 pub fn transfer_during<D: Driver>(url: &DatabaseUrl, loss: impl FnOnce(&AtomicI64)) -> Outcomes {
@@ -54,7 +54,7 @@ fn work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Outcomes {
             return outcomes;
         }
         let (from, to) = if entry % 2 == 0 { (1, 2) } else { (2, 1) };
-        let outcome = driver.transfer_with_entry(entry, from, to);
+        let outcome = driver.transfer_with_entry(Some(entry), from, to, 1);
         if outcome.is_err() {
             let connected = connect(url);
             if D::NAME != "tokio-postgres" {
@@ -71,7 +71,7 @@ pub fn assert_true(outcomes: &Outcomes, ledger: &BTreeSet<i64>) {
     for (entry, outcome) in outcomes {
         let found = ledger.contains(entry);
         match outcome {
-            Ok(()) => assert!(found, "{entry} was reported as done"),
+            Ok(_) => assert!(found, "{entry} was reported as done"),
             Err(TransactionError::AmbiguousCommit(_)) => lost += 1,
             Err(error) => {
                 assert!(!found, "{entry} was reported as not committed: {error}");

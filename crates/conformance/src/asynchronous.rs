@@ -1,0 +1,128 @@
+//! What the asynchronous drivers have in common.
+
+use std::future::Future;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::{JoinHandle, block_in_place};
+
+use crate::driver::{AnyError, Driver};
+
+/// A driver whose `run_transaction` is a future.
+pub trait Asynchronous: Driver {
+    /// Returns the runtime that the connections run on.
+    fn runtime(&self) -> &Runtime;
+
+    /// Starts a transaction that runs `statement(1)` in its first run, and so on.
+    fn spawn(&self, statement: impl FnMut(u32) -> String + Send + 'static) -> JoinHandle<()>;
+
+    /// Runs SQL on a connection of the pool, outside of `run_transaction`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a statement fails.
+    fn execute(&self, sql: &str) -> Result<(), AnyError>;
+}
+
+/// Starts a runtime with one worker thread, which serves the network while an `op` blocks.
+pub(crate) fn start() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build();
+    runtime.expect("a thread can be started")
+}
+
+/// Waits for a future within an asynchronous `op`.
+pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    block_in_place(|| Handle::current().block_on(future))
+}
+
+/// Declares a pool with its runtime, and implements [`Driver`] and [`Asynchronous`] for it. The
+/// module has the sample as `transfer`, and the functions `execute` and `read` for its type of a
+/// transaction, and `execute_in` for its pool.
+macro_rules! asynchronous {
+    ($driver:ident, $name:literal, $package:ident, $pool:ty, $txn:ty) => {
+        /// A pool, and the runtime that its connections run on.
+        pub struct $driver {
+            runtime: tokio::runtime::Runtime,
+            pool: $pool,
+        }
+
+        impl Driver for $driver {
+            const NAME: &'static str = $name;
+
+            fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
+                let runtime = crate::asynchronous::start();
+                let pool = runtime.block_on($package::connect(url))?;
+                Ok($driver { runtime, pool })
+            }
+
+            fn transfer_with_entry(
+                &mut self,
+                entry: Option<i64>,
+                from: i64,
+                to: i64,
+                amount: i64,
+            ) -> Result<u32, TransactionError> {
+                let mut runs = 0;
+                let op = async |txn: $txn| {
+                    runs += 1;
+                    transfer::transfer_funds(txn, from, to, amount).await?;
+                    if let Some(entry) = entry {
+                        execute(txn, &insert_entry(entry)).await?;
+                    }
+                    Ok::<_, transfer::TransferError>(())
+                };
+                let transaction = $package::run_transaction(&self.pool, op);
+                self.runtime.block_on(transaction)?;
+                Ok(runs)
+            }
+
+            fn transact<E: std::error::Error + Send + Sync + 'static>(
+                &mut self,
+                mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+            ) -> Result<(), TransactionError> {
+                let op = async |txn: $txn| op(&mut Blocking(txn));
+                let transaction = $package::run_transaction(&self.pool, op);
+                Ok(self.runtime.block_on(transaction)?)
+            }
+        }
+
+        impl Asynchronous for $driver {
+            fn runtime(&self) -> &tokio::runtime::Runtime {
+                &self.runtime
+            }
+
+            fn spawn(
+                &self,
+                mut statement: impl FnMut(u32) -> String + Send + 'static,
+            ) -> tokio::task::JoinHandle<()> {
+                let pool = self.pool.clone();
+                self.runtime.spawn(async move {
+                    let mut run = 0;
+                    let op = async move |txn: $txn| {
+                        run += 1;
+                        execute(txn, &statement(run)).await
+                    };
+                    $package::run_transaction(&pool, op).await.unwrap();
+                })
+            }
+
+            fn execute(&self, sql: &str) -> Result<(), AnyError> {
+                self.runtime.block_on(execute_in(&self.pool, sql))
+            }
+        }
+
+        /// Runs SQL in a transaction and blocks until the answer arrives.
+        struct Blocking<T>(T);
+
+        impl Sql for Blocking<$txn> {
+            fn execute(&mut self, sql: &str) -> Result<(), AnyError> {
+                Ok(crate::asynchronous::wait_for(execute(self.0, sql))?)
+            }
+
+            fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError> {
+                Ok(crate::asynchronous::wait_for(read(self.0, sql))?)
+            }
+        }
+    };
+}
+pub(crate) use asynchronous;
