@@ -111,13 +111,13 @@ impl DatabaseUrl {
     pub fn for_sqlx(&self) -> Result<String, ConnectError> {
         let [host] = self.location.hosts.as_slice() else {
             return refuse(
-                "sqlx, SeaORM's driver, takes one host, and the connection string has several\n\
+                "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
                  Write the name of a load balancer, or one of the hosts.",
             );
         };
         ensure(
             self.tls.root != "system" || env::var_os("PGSSLROOTCERT").is_none(),
-            "sqlx, SeaORM's driver, would use PGSSLROOTCERT besides sslrootcert=system\nUnset PGSSLROOTCERT.",
+            "sqlx, which SeaORM uses too, would use PGSSLROOTCERT besides sslrootcert=system\nUnset PGSSLROOTCERT.",
         )?;
         let mut parameters = self.tls.parameters().to_vec();
         // Without `sslrootcert`, sqlx uses the certificates of the operating system.

@@ -72,7 +72,7 @@ const ADVICE: [(&[&str], &str); 16] = [
     (&["password missing", "no password supplied"],
      "Put the password into DATABASE_URL, or into PGPASSWORD."),
     (&["saslprep"],
-     "sqlx, SeaORM's driver, does not accept a character of the password. Set another password."),
+     "sqlx, which SeaORM uses too, does not accept a character of the password. Set another password."),
     (&["scram iteration count"],
      "Set the password again with ALTER USER; on CockroachDB 22.1 and early 22.2, first run SET CLUSTER \
       SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610."),
@@ -83,7 +83,7 @@ const ADVICE: [(&[&str], &str); 16] = [
     (&["no start line", "no certificate or crl found", "key values mismatch", "pkcs#8", "private key",
        "pem routines", "decoder routines", "permission denied"],
      "sslrootcert, sslcert and sslkey name PEM files that this user can read. The key must fit the certificate. \
-      For SeaORM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW_KEY."),
+      For sqlx and SeaORM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW_KEY."),
     (&["client certificate", "certificate required", "bad certificate", "unknown ca", "certificate unknown"],
      "Name your client certificate with sslcert and its key with sslkey. It must be for this user."),
     (&["has expired", "not yet valid"],

@@ -38,8 +38,8 @@
 //! - After every error the next host of a list is tried, also after a rejected login. After a host that
 //!   accepts the connection and does not answer, only Diesel tries the next one.
 //! - Only Diesel honours libpq's other variables (`PGREQUIREAUTH`, …), a revocation list and the default
-//!   files of a client certificate. Only Diesel and SeaORM read a password file.
-//! - SeaORM (sqlx) takes one host. It reads only the first certificate of `sslrootcert`, and trusts the
+//!   files of a client certificate. Diesel, sqlx and SeaORM read a password file.
+//! - sqlx, which SeaORM uses too, takes one host. It reads only the first certificate of `sslrootcert`, and trusts the
 //!   operating system's certificates too. It reads `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` by itself.
 
 #![warn(missing_docs)]

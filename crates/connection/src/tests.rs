@@ -95,7 +95,7 @@ fn each_driver_gets_the_location_as_it_is_written_and_tls_in_its_own_words() {
                 "postgresql://maxroach:a:b@one:26257,two:7/defaultdb?sslmode=disable\
                  &tcp_user_timeout=30000"
                     .to_owned(),
-                "sqlx, SeaORM's driver, takes one host, and the connection string has several\n\
+                "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
                  Write the name of a load balancer, or one of the hosts."
                     .to_owned(),
             ],

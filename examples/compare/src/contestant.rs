@@ -1,7 +1,7 @@
 //! What is compared: the drivers' samples, and the transfer as one SQL statement.
 
 use anyhow::{Result, bail};
-use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, TokioPostgres};
+use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, Sqlx, TokioPostgres};
 use crdb_connection::DatabaseUrl;
 use postgres::Client;
 use postgres::error::SqlState;
@@ -12,6 +12,7 @@ pub const DRIVERS: &[Contestant] = &[
     driver::<Postgres>(),
     driver::<TokioPostgres>(),
     driver::<Diesel>(),
+    driver::<Sqlx>(),
     driver::<SeaOrm>(),
 ];
 

@@ -76,8 +76,8 @@ fn round_trips(figures: &Figures) -> Part {
     Part {
         title: "Network round trips".to_owned(),
         note: "Over a network they decide: a transfer takes about (round trips × network delay). \
-               SeaORM's pool makes one of them after the transfer, when it takes the connection \
-               back.",
+               sqlx's pool, which SeaORM uses, makes one of them after the transfer, when it takes \
+               the connection back.",
         columns: vec![
             column("to connect", |trips| trips.connect),
             column("first transfer", |trips| trips.transfer_first),

@@ -110,7 +110,7 @@ fn the_next_host_is_tried_and_sqlx_refuses_a_host_list() {
         );
         for sample in &BASIC_SAMPLES[3..] {
             let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
-            let message = "Error: sqlx, SeaORM's driver, takes one host";
+            let message = "Error: sqlx, which SeaORM uses too, takes one host";
             assert!(ended.stderr.starts_with(message), "{sample}: {ended:?}");
         }
     }

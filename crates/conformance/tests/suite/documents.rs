@@ -8,19 +8,21 @@ use crdb_conformance::sample;
 
 use crate::markdown::{blocks, expected_output, read, root};
 
-const PAGES: [&str; 10] = [
+/// The documents besides the drivers' pages.
+const OTHERS: [&str; 6] = [
     "README.md",
     "examples/README.md",
-    "examples/postgres/README.md",
-    "examples/tokio-postgres/README.md",
-    "examples/diesel/README.md",
-    "examples/sqlx/README.md",
-    "examples/sea-orm/README.md",
     "examples/compare/README.md",
     "examples/service/README.md",
     "crates/local-cluster/README.md",
     ".github/CONTRIBUTING.md",
 ];
+
+/// Returns the paths of all documents.
+fn pages() -> impl Iterator<Item = String> {
+    let drivers = sample::DRIVERS.map(|driver| format!("examples/{driver}/README.md"));
+    OTHERS.map(str::to_owned).into_iter().chain(drivers)
+}
 
 /// Returns the targets of the links `[…](…)`.
 fn links(page: &str) -> impl Iterator<Item = &str> {
@@ -31,8 +33,8 @@ fn links(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_listing_is_in_the_file_that_is_named_before_it() {
     let mut listings = 0;
-    for page in PAGES.iter().filter(|page| !page.starts_with("crates")) {
-        let text = read(page);
+    for page in pages().filter(|page| !page.starts_with("crates")) {
+        let text = read(&page);
         for block in blocks(&text) {
             // The test `in_one_file` builds and runs the programs that replace src/main.rs.
             let is_program = block.before.ends_with("`src/main.rs`:\n\n");
@@ -42,7 +44,7 @@ fn every_listing_is_in_the_file_that_is_named_before_it() {
             let file = links(block.before)
                 .filter(|link| link.ends_with(".rs"))
                 .last();
-            let file = Path::new(page)
+            let file = Path::new(&page)
                 .with_file_name("")
                 .join(file.expect("a file is named"));
             let source = read(file.to_str().unwrap());
@@ -66,11 +68,9 @@ fn the_output_in_the_walkthrough_is_that_of_the_table() {
 
 #[test]
 fn every_script_and_example_that_is_named_exists() {
-    for page in PAGES
-        .iter()
-        .chain(&[".env.example", "crates/connection/src/explain.rs"])
-    {
-        let text = read(page);
+    let others = [".env.example", "crates/connection/src/explain.rs"];
+    for page in pages().chain(others.map(str::to_owned)) {
+        let text = read(&page);
         let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
         for rest in text.split("scripts/").skip(1) {
             let name = rest.split(ends).next().unwrap();
@@ -91,14 +91,14 @@ fn every_script_and_example_that_is_named_exists() {
 
 #[test]
 fn every_link_inside_the_repository_resolves() {
-    for page in PAGES {
-        let text = read(page);
+    for page in pages() {
+        let text = read(&page);
         for link in links(&text).filter(|link| !link.starts_with("http")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = if path.is_empty() {
-                root().join(page)
+                root().join(&page)
             } else {
-                root().join(page).with_file_name("").join(path)
+                root().join(&page).with_file_name("").join(path)
             };
             assert!(target.exists(), "{page}: {link}");
             let kept = |c: &char| c.is_alphanumeric() || *c == ' ' || *c == '-';

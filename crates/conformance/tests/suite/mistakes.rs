@@ -83,7 +83,7 @@ fn a_root_certificate_that_sqlx_would_trust_besides_the_systems_is_refused() {
     let variables = [("DATABASE_URL", url), ("PGSSLROOTCERT", "ca.crt")];
     for sample in &BASIC_SAMPLES[3..] {
         let ended = run(sample, directory.path(), &variables);
-        let message = "Error: sqlx, SeaORM's driver, would use PGSSLROOTCERT besides";
+        let message = "Error: sqlx, which SeaORM uses too, would use PGSSLROOTCERT besides";
         assert!(ended.stderr.starts_with(message), "{sample}: {ended:?}");
     }
 }
