@@ -127,23 +127,26 @@ fn proves_rollback(error: &sqlx::Error) -> bool {
     }
 }
 
-/// A connection of the pool. If it is dropped while it has the connection, that is closed: after a
-/// panic, or when the caller's future is dropped. sqlx 0.9.0 would lose a transaction if BEGIN is not
-/// awaited to the end (transact-rs/sqlx#4385).
+/// A connection of the pool. If it is dropped before it is given back, it is closed: after a panic, or
+/// when the caller's future is dropped. The pool of sqlx 0.9.0 would hand it on with an open
+/// transaction if BEGIN was not awaited to the end (transact-rs/sqlx#4385).
 struct Conn(Option<PoolConnection<Postgres>>);
 
 impl Conn {
+    /// With sqlx's own `begin_with`, a `begin` in `op` is a savepoint.
     async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        let conn = self.0.as_mut().expect("the transaction has not ended");
-        conn.begin_with(BEGIN).await
+        self.get().begin_with(BEGIN).await
     }
 
     async fn begin_again(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        let conn = self.0.as_mut().expect("the transaction has not ended");
-        // Sends sqlx's ROLLBACK.
-        let _ = conn.ping().await;
+        // The ping sends the ROLLBACK that sqlx has queued.
+        let _ = self.get().ping().await;
         sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
-        conn.begin_with(BEGIN).await
+        self.begin().await
+    }
+
+    fn get(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("it has not been given back")
     }
 }
 
