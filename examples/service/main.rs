@@ -17,9 +17,11 @@ use std::time::Duration;
 use anyhow::Context;
 use crdb_connection::DatabaseUrl;
 use tokio::net::TcpListener;
+use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
 mod handlers;
@@ -28,45 +30,50 @@ mod transfer;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
     // `run_transaction` logs each retry at the level debug.
-    let default = || EnvFilter::new("info,crdb_tokio_postgres=debug");
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
+    let filter = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let filter = filter.unwrap_or("info,crdb_tokio_postgres=debug".to_owned());
+    let filter = EnvFilter::try_new(filter).context("RUST_LOG is not valid")?;
     tracing_subscriber::fmt().with_env_filter(filter).init();
 
     let pool = crdb_tokio_postgres::connect(&DatabaseUrl::from_env()?).await?;
-    transfer::create_tables(&pool).await?;
+    transfer::create_tables(&pool)
+        .await
+        .context("cannot use the tables accounts and transfers: try another database")?;
     let port = env::var("PORT").unwrap_or("8080".to_owned());
     let port: u16 = port.parse().context("PORT is not the number of a port")?;
     let listener = TcpListener::bind(("0.0.0.0", port))
         .await
         .with_context(|| format!("cannot listen on port {port}"))?;
-    tracing::info!("listening on port {port}");
+    tracing::info!("listening on {}", listener.local_addr()?);
 
-    let (stop, stopping) = watch::channel(false);
-    let service = handlers::service(pool.clone(), stopping.clone());
-    let server = axum::serve(listener, service).with_graceful_shutdown(stopped(stopping.clone()));
+    // Closed from the beginning of the shutdown on: each new request gets 503.
+    let running = TaskTracker::new();
+    let (begin, begun) = oneshot::channel();
+    let shutdown = {
+        let running = running.clone();
+        async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = ctrl_c() => {}
+            }
+            tracing::info!("finishing the requests that run");
+            running.close();
+            let _ = begin.send(());
+            running.wait().await;
+        }
+    };
+    let service = handlers::service(pool.clone(), running);
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown);
+    let limit = async {
+        let _ = begun.await;
+        sleep(Duration::from_secs(25)).await;
+    };
     tokio::select! {
         served = async { server.await } => served?,
-        () = async { wait_for_signal(stop).await; sleep(Duration::from_secs(25)).await } => {
-            tracing::warn!("stopped, though requests were still running after 25 s");
-        }
+        () = limit => tracing::warn!("stopped after 25 s, though a client was still connected"),
     }
     pool.close();
     Ok(())
-}
-
-/// Waits for SIGTERM or Ctrl-C, and then begins the shutdown.
-async fn wait_for_signal(stop: watch::Sender<bool>) {
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal can be awaited");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!("finishing the requests that run");
-    stop.send_replace(true);
-}
-
-/// Waits until the shutdown begins.
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
 }

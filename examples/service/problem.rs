@@ -1,7 +1,6 @@
 //! [`Problem`]: an answer that is an error.
 
-use std::error::Error;
-use std::iter::successors;
+use std::fmt;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -19,13 +18,11 @@ impl Problem {
         Problem { status, detail }
     }
 
-    /// The outcome is not known, or there is no connection.
-    pub fn try_again(error: &(dyn Error + 'static)) -> Problem {
-        let causes = successors(Some(error), |&error| error.source());
-        let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        tracing::warn!("503: {}", causes.join(": "));
-        let detail = "There is no answer of the database, so the outcome is not known. Send the \
-                      request again: with the same Idempotency-Key, a transfer is made once.";
+    /// The outcome is not known, or there is no connection. The reason is logged.
+    pub fn try_again(reason: impl fmt::Display) -> Problem {
+        tracing::warn!("503: {reason:#}");
+        let detail = "There is no answer, so the outcome is not known. Send the request again: with \
+                      the same Idempotency-Key, a transfer is made once.";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 }

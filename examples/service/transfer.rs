@@ -3,15 +3,31 @@
 use std::collections::BTreeMap;
 
 use deadpool_postgres::Pool;
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::{Value, json};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// A transfer that a client requests.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Transfer {
+    #[serde(deserialize_with = "int8")]
     pub from: i64,
+    #[serde(deserialize_with = "int8")]
     pub to: i64,
+    #[serde(deserialize_with = "int8")]
     pub amount: i64,
+}
+
+/// Reads a number, or its text: JavaScript has no exact numbers above 2^53.
+fn int8<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    number.ok_or_else(|| D::Error::custom("expected a whole number of 64 bits"))
 }
 
 /// The answer to a transfer. It is stored with the key, and answers each further request with it.
@@ -29,9 +45,14 @@ pub async fn create_tables(pool: &Pool) -> anyhow::Result<()> {
         "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)";
     client.batch_execute(accounts).await?;
     let transfers = "CREATE TABLE IF NOT EXISTS transfers (
-        key TEXT PRIMARY KEY, source INT8 NOT NULL, target INT8 NOT NULL, amount INT8 NOT NULL,
-        status INT8 NOT NULL, answer TEXT NOT NULL)";
+        key TEXT PRIMARY KEY, request TEXT NOT NULL, status INT8 NOT NULL, answer TEXT NOT NULL)";
     client.batch_execute(transfers).await?;
+    // Tables of these names, from another program, may have columns of other types.
+    let columns = "SELECT id, balance, status, key, request, answer FROM accounts, transfers";
+    let columns = client.prepare(columns).await?;
+    let types = columns.columns().iter().map(|column| column.type_());
+    let expected = [[&Type::INT8; 3], [&Type::TEXT; 3]].concat();
+    anyhow::ensure!(types.eq(expected), "a column has another type");
     Ok(())
 }
 
@@ -43,11 +64,12 @@ pub async fn transfer(
     transfer: Transfer,
 ) -> Result<Option<Answer>, Error> {
     let Transfer { from, to, amount } = transfer;
-    let first = "SELECT source, target, amount, status, answer FROM transfers WHERE key = $1";
-    if let Some(row) = txn.query_typed(first, &[(&key, Type::TEXT)]).await?.first() {
-        let (from, to, amount) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let (status, text) = (row.try_get(3)?, row.try_get(4)?);
-        let is_same = transfer == Transfer { from, to, amount };
+    let request = format!("{from} to {to}: {amount}");
+    let first = "SELECT request = $2, status, answer FROM transfers WHERE key = $1";
+    let values = [(&key as _, Type::TEXT), (&request as _, Type::TEXT)];
+    if let Some(row) = txn.query_typed(first, &values).await?.first() {
+        let (is_same, status, text): (bool, _, _) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         return Ok(is_same.then_some(Answer { status, text }));
     }
 
@@ -69,13 +91,10 @@ pub async fn transfer(
             txn.execute_typed(update, &values).await?;
         }
     }
-    let store = "INSERT INTO transfers (key, source, target, amount, status, answer)
-        VALUES ($1, $2, $3, $4, $5, $6)";
-    let row: [(&(dyn ToSql + Sync), Type); 6] = [
+    let store = "INSERT INTO transfers (key, request, status, answer) VALUES ($1, $2, $3, $4)";
+    let row: [(&(dyn ToSql + Sync), Type); 4] = [
         (&key, Type::TEXT),
-        (&from, Type::INT8),
-        (&to, Type::INT8),
-        (&amount, Type::INT8),
+        (&request, Type::TEXT),
         (&answer.status, Type::INT8),
         (&answer.text, Type::TEXT),
     ];
@@ -105,15 +124,14 @@ fn decide(transfer: Transfer, mut balances: BTreeMap<i64, i64>) -> Answer {
     };
     balances.insert(to, balance);
     // As text: JavaScript rounds numbers above 2^53.
-    let texts = balances
-        .iter()
-        .map(|(account, balance)| format!(r#""{account}": "{balance}""#));
-    answer(200, format!("{{{}}}", texts.collect::<Vec<_>>().join(", ")))
+    let balances: BTreeMap<_, _> = balances.iter().map(|(id, n)| (id, n.to_string())).collect();
+    answer(200, json!({ "balances": balances }).to_string())
 }
 
 /// Reads a balance.
-pub async fn balance(client: &Client, account: i64) -> Result<Option<i64>, Error> {
+pub async fn balance(pool: &Pool, account: i64) -> anyhow::Result<Option<i64>> {
     let sql = "SELECT balance FROM accounts WHERE id = $1";
+    let client = pool.get().await?;
     let rows = client.query_typed(sql, &[(&account, Type::INT8)]).await?;
-    rows.first().map(|row| row.try_get(0)).transpose()
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
 }

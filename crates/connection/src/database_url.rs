@@ -11,18 +11,19 @@ use std::time::Duration;
 use openssl::ssl::SslConnector;
 
 use crate::explain::{ConnectError, ensure, explain, refuse};
-use crate::location::{self, Location, encode};
+use crate::location::{self, encode};
 use crate::settings::{self, Settings};
-use crate::tls::Tls;
+use crate::tls::{self, TLS};
 
 /// A checked connection string. `Debug` shows the hosts only.
 #[derive(Clone)]
 pub struct DatabaseUrl {
-    location: Location,
+    /// Checked. The files are absolute paths.
     settings: Settings,
+    /// At least one `host:port`.
+    hosts: Vec<String>,
     /// For each host.
     connect_timeout: Duration,
-    tls: Tls,
     /// Built at its first use; clones share it.
     connector: Arc<OnceLock<Result<SslConnector, ConnectError>>>,
 }
@@ -55,9 +56,12 @@ impl DatabaseUrl {
         url: &str,
         variables: &HashMap<String, String>,
     ) -> Result<DatabaseUrl, ConnectError> {
-        let (location, query) = location::split(url)?;
-        let mut settings = settings::read(query, variables)?;
-        let location = location::read(location, &settings)?;
+        let mut settings = settings::read(url, variables)?;
+        let hosts = location::hosts(&settings["host"], &settings["port"])?;
+        ensure(
+            !settings["user"].is_empty(),
+            "there is no user\nWrite postgresql://USER:PASSWORD@HOST:26257/DATABASE, or set PGUSER.",
+        )?;
         let timeout: u16 = settings["connect_timeout"].parse().unwrap_or_default();
         ensure(
             timeout > 0,
@@ -72,10 +76,10 @@ impl DatabaseUrl {
             let name = program.file_stem().unwrap_or_default().to_string_lossy();
             settings.insert("application_name", name.into_owned());
         }
+        tls::check(&mut settings)?;
         Ok(DatabaseUrl {
-            location,
+            hosts,
             connect_timeout: Duration::from_secs(timeout.into()),
-            tls: Tls::read(&settings)?,
             settings,
             connector: Arc::default(),
         })
@@ -88,18 +92,17 @@ impl DatabaseUrl {
     ///
     /// Returns an error if OpenSSL does not accept a certificate file.
     pub fn for_rust_postgres(&self) -> Result<(String, SslConnector), ConnectError> {
-        let build = || self.tls.connector().map_err(|error| self.explain(error));
+        let build = || tls::connector(&self.settings).map_err(|error| self.explain(error));
         let connector = self.connector.get_or_init(build);
         // The connector verifies the certificate. The driver does not know `verify-full`.
-        let [(sslmode, value), ..] = self.tls.parameters();
-        let value = value.replace("verify-full", "require");
-        let text = self.render(&[(sslmode, &value)], Some("30"));
+        let sslmode = self.settings["sslmode"].replace("verify-full", "require");
+        let text = self.render(&[("sslmode", &sslmode)], Some("30"));
         Ok((text, connector.clone()?))
     }
 
     /// Returns the string for libpq, which Diesel uses.
     pub fn for_libpq(&self) -> String {
-        self.render(&self.tls.parameters(), Some("30000"))
+        self.render(&TLS.map(|name| self.setting(name)), Some("30000"))
     }
 
     /// Returns the string for sqlx, which SeaORM uses. It has no time limit and no keepalives: sqlx
@@ -107,21 +110,30 @@ impl DatabaseUrl {
     ///
     /// # Errors
     ///
-    /// Returns an error if there are several hosts, or if sqlx would trust a file besides `system`.
+    /// Returns an error if there are several hosts, or if sqlx would read a file that only a variable
+    /// names.
     pub fn for_sqlx(&self) -> Result<String, ConnectError> {
-        let [host] = self.location.hosts.as_slice() else {
+        let [host] = self.hosts.as_slice() else {
             return refuse(
                 "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
                  Write the name of a load balancer, or one of the hosts.",
             );
         };
-        ensure(
-            self.tls.root != "system" || env::var_os("PGSSLROOTCERT").is_none(),
-            "sqlx, which SeaORM uses too, would use PGSSLROOTCERT besides sslrootcert=system\nUnset PGSSLROOTCERT.",
-        )?;
-        let mut parameters = self.tls.parameters().to_vec();
+        let mut parameters = TLS.map(|name| self.setting(name)).to_vec();
         // Without `sslrootcert`, sqlx uses the certificates of the operating system.
-        parameters.retain(|(_, value)| *value != "system");
+        parameters.retain(|(_, value)| !["", "system"].contains(value));
+        for name in ["sslrootcert", "sslcert", "sslkey"] {
+            // sqlx reads these variables too, as names of files even if they are empty.
+            let variable = format!("PG{}", name.to_uppercase());
+            let is_ours = parameters.iter().any(|(own, _)| *own == name);
+            let is_encrypted = self.settings["sslmode"] != "disable";
+            ensure(
+                is_ours || !is_encrypted || env::var_os(&variable).is_none(),
+                &format!(
+                    "sqlx, which SeaORM uses too, would use {variable} besides the connection string\nUnset {variable}."
+                ),
+            )?;
+        }
         // sqlx keeps the brackets of an IPv6 address.
         let address = host.strip_prefix('[').and_then(|host| host.split_once(']'));
         parameters.extend(address.map(|(address, _)| ("host", address)));
@@ -130,46 +142,56 @@ impl DatabaseUrl {
 
     /// Returns one value for each host, in the order in which to try them.
     pub fn each_host(&self) -> impl Iterator<Item = DatabaseUrl> {
-        let mut hosts = self.location.hosts.clone();
+        let mut hosts = self.hosts.clone();
         if self.settings["load_balance_hosts"] == "random" {
             fastrand::shuffle(&mut hosts);
         }
         hosts.into_iter().map(|host| {
             let mut one = self.clone();
-            one.location.hosts = vec![host];
+            one.hosts = vec![host];
             one
         })
     }
 
     /// Returns the time limit of one attempt to connect: `connect_timeout` for each host.
     pub fn connect_timeout(&self) -> Duration {
-        self.connect_timeout * self.location.hosts.len() as u32
+        self.connect_timeout * self.hosts.len() as u32
     }
 
     /// Returns the driver's error with the hosts before it, and what to do on the next line.
     pub fn explain(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
-        let hosts = self.location.hosts.join(",");
-        explain(&hosts, self.tls.root == "system", &*error.into())
+        let hosts = self.hosts.join(",");
+        explain(
+            &hosts,
+            self.settings["sslrootcert"] == "system",
+            &*error.into(),
+        )
     }
 
     /// Returns the string with these parameters about TLS. With `tcp_user_timeout`, in the driver's
     /// unit, it has the parameters that end a connection whose server has vanished: on Linux after 30
     /// seconds if a statement waits for its answer, else after 40.
     fn render(&self, tls: &[(&str, &str)], tcp_user_timeout: Option<&str>) -> String {
-        let setting = |name| (name, self.settings[name].as_str());
-        let mut all = vec![setting("application_name"), setting("options")];
+        let mut all = vec![self.setting("application_name"), self.setting("options")];
         all.extend(tls);
         if let Some(tcp_user_timeout) = tcp_user_timeout {
-            all.extend([setting("connect_timeout"), setting("load_balance_hosts")]);
+            all.extend(["connect_timeout", "load_balance_hosts"].map(|name| self.setting(name)));
             all.extend([("keepalives_idle", "30"), ("keepalives_interval", "10")]);
             all.push(("tcp_user_timeout", tcp_user_timeout));
         }
         all.retain(|(_, value)| !value.is_empty());
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
         let query = all.iter().map(pair).collect::<Vec<_>>().join("&");
-        let hosts = self.location.hosts.join(",");
-        let (credentials, database) = (&self.location.credentials, &self.location.database);
-        format!("postgresql://{credentials}@{hosts}/{database}?{query}")
+        let hosts = self.hosts.join(",");
+        let [user, password, database] =
+            ["user", "password", "dbname"].map(|name| encode(&self.settings[name]));
+        // Without a password there is no ":", so that the driver looks into its password file.
+        let colon = if password.is_empty() { "" } else { ":" };
+        format!("postgresql://{user}{colon}{password}@{hosts}/{database}?{query}")
+    }
+
+    fn setting(&self, name: &'static str) -> (&str, &str) {
+        (name, &self.settings[name])
     }
 }
 
@@ -188,6 +210,6 @@ impl FromStr for DatabaseUrl {
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DatabaseUrl({})", self.location.hosts.join(","))
+        write!(f, "DatabaseUrl({})", self.hosts.join(","))
     }
 }

@@ -80,7 +80,7 @@ const ADVICE: [(&[&str], &str); 16] = [
      "Check the names of the database and the user. To create the database: CREATE DATABASE."),
     (&["name mismatch", "address mismatch", "does not match host name"],
      "Connect by a name that the server's certificate contains."),
-    (&["no start line", "no certificate or crl found", "key values mismatch", "pkcs#8", "private key",
+    (&["no start line", "no certificate or crl found", "key values mismatch", "no certificate assigned", "pkcs#8", "private key",
        "pem routines", "decoder routines", "permission denied"],
      "sslrootcert, sslcert and sslkey name PEM files that this user can read. The key must fit the certificate. \
       For sqlx and SeaORM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW_KEY."),

@@ -1,8 +1,8 @@
 //! One checked connection string for all drivers.
 //!
 //! A [`DatabaseUrl`] takes the connection string that CockroachDB's console shows, from the variable
-//! `DATABASE_URL` or from `.env`, and renders it for each driver: user, password, hosts and database
-//! stay as they are written, and TLS is translated.
+//! `DATABASE_URL` or from `.env`, and renders it for each driver: what the drivers read
+//! differently, which is TLS, is translated.
 //!
 //! # Parameters
 //!

@@ -4,21 +4,11 @@ use std::net::SocketAddrV6;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::explain::{ConnectError, ensure};
-use crate::settings::Settings;
+use crate::explain::{ConnectError, ensure, refuse};
 
-/// The checked location. Everything is percent-encoded.
-#[derive(Clone)]
-pub(crate) struct Location {
-    /// `user` or `user:password`.
-    pub(crate) credentials: String,
-    /// At least one `host:port`.
-    pub(crate) hosts: Vec<String>,
-    pub(crate) database: String,
-}
-
-/// Splits a URL at its `?`, and checks it. No message shows a value: it may be a piece of a password.
-pub(crate) fn split(url: &str) -> Result<(&str, &str), ConnectError> {
+/// Checks a URL, and returns its parts by name, percent-encoded. No message shows a value: it may be a
+/// piece of a password.
+pub(crate) fn split(url: &str) -> Result<Vec<(&str, &str)>, ConnectError> {
     let url = url.trim();
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -55,40 +45,28 @@ pub(crate) fn split(url: &str) -> Result<(&str, &str), ConnectError> {
     for (is_valid, message) in checks {
         ensure(is_valid, message)?;
     }
-    Ok((location, query))
+    let (credentials, host) = authority.split_once('@').unwrap_or(("", authority));
+    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let mut parts = vec![
+        ("user", user),
+        ("password", password),
+        ("host", host),
+        ("dbname", path),
+    ];
+    parts.retain(|(_, value)| !value.is_empty());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let Some(pair) = pair.split_once('=') else {
+            return refuse("a parameter has no \"=\"\nWrite ?name=value&name=value.");
+        };
+        parts.push(pair);
+    }
+    Ok(parts)
 }
 
-/// Reads the text before the `?`. What it leaves out comes from the settings.
-pub(crate) fn read(text: &str, settings: &Settings) -> Result<Location, ConnectError> {
-    let (authority, database) = text.split_once('/').unwrap_or((text, ""));
-    let (credentials, hosts) = authority.split_once('@').unwrap_or(("", authority));
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let or_setting = |written: &str, name| match written {
-        "" => encode(&settings[name]),
-        _ => written.to_owned(),
-    };
-    let mut credentials = or_setting(user, "user");
-    ensure(
-        !credentials.is_empty(),
-        "there is no user\nWrite postgresql://USER:PASSWORD@HOST:26257/DATABASE, or set PGUSER.",
-    )?;
-    let password = or_setting(password, "password");
-    if !password.is_empty() {
-        credentials = credentials + ":" + &password;
-    }
-    let hosts = if hosts.is_empty() {
-        &settings["host"]
-    } else {
-        hosts
-    };
-    let hosts = hosts
-        .split(',')
-        .map(|host| check_host(host, &settings["port"]));
-    Ok(Location {
-        credentials,
-        hosts: hosts.collect::<Result<_, _>>()?,
-        database: or_setting(database, "dbname"),
-    })
+/// Returns `host:port` for each host of a list.
+pub(crate) fn hosts(list: &str, default_port: &str) -> Result<Vec<String>, ConnectError> {
+    let hosts = list.split(',');
+    hosts.map(|host| check_host(host, default_port)).collect()
 }
 
 /// Returns `host:port`.

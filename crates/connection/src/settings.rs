@@ -6,6 +6,7 @@ use std::env;
 use percent_encoding::percent_decode_str;
 
 use crate::explain::{ConnectError, ensure, refuse};
+use crate::location;
 
 /// Each setting: its name as a parameter of the URL, its variable and its default.
 pub(crate) const SETTINGS: [(&str, &str, &str); 13] = [
@@ -27,20 +28,19 @@ pub(crate) const SETTINGS: [(&str, &str, &str); 13] = [
 /// The values by name, for each row of the table. A value that is not set is empty.
 pub(crate) type Settings = HashMap<&'static str, String>;
 
-/// Reads the parameters of a URL. What it leaves out comes from the variables, then from the defaults.
+/// Reads a URL. What it leaves out comes from the variables, then from the defaults.
 pub(crate) fn read(
-    query: &str,
+    url: &str,
     variables: &HashMap<String, String>,
 ) -> Result<Settings, ConnectError> {
     let mut settings = Settings::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let Some((name, value)) = pair.split_once('=') else {
-            return refuse("a parameter has no \"=\"\nWrite ?name=value&name=value.");
-        };
+    for (name, value) in location::split(url)? {
         let Some((known, ..)) = SETTINGS.into_iter().find(|(known, ..)| *known == name) else {
+            // After `password=`, the name may be a piece of a password with an "&".
+            let shown = if url.contains("password=") { "" } else { name };
             let all = SETTINGS.map(|(name, ..)| name).join(", ");
             return refuse(&format!(
-                "the parameter {name} is not supported\nRemove it. Supported are {all}."
+                "the parameter {shown} is not supported\nRemove it. Supported are {all}."
             ));
         };
         let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
@@ -75,7 +75,7 @@ pub(crate) fn variables() -> Result<HashMap<String, String>, ConnectError> {
         };
         variables.entry(name).or_insert(value);
     }
-    for (name, value) in env::vars_os() {
+    for (name, value) in env::vars_os().filter(|(_, value)| !value.is_empty()) {
         // Bytes that are not UTF-8 are replaced, so that they fail later and are not ignored.
         let [name, value] = [name, value].map(|text| text.to_string_lossy().into_owned());
         variables.insert(name, value);

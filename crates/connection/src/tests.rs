@@ -89,10 +89,10 @@ fn each_driver_gets_the_location_as_it_is_written_and_tls_in_its_own_words() {
         (
             "postgresql://maxroach:a:b@one,two:7/?sslmode=disable".to_owned(),
             [
-                "postgresql://maxroach:a:b@one:26257,two:7/defaultdb?sslmode=disable\
+                "postgresql://maxroach:a%3Ab@one:26257,two:7/defaultdb?sslmode=disable\
                  &tcp_user_timeout=30"
                     .to_owned(),
-                "postgresql://maxroach:a:b@one:26257,two:7/defaultdb?sslmode=disable\
+                "postgresql://maxroach:a%3Ab@one:26257,two:7/defaultdb?sslmode=disable\
                  &tcp_user_timeout=30000"
                     .to_owned(),
                 "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\

@@ -11,86 +11,63 @@ use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use crate::explain::{ConnectError, ensure, refuse};
 use crate::settings::Settings;
 
-/// The absolute paths of the files. A file that is not used is empty.
-#[derive(Clone, Default)]
-pub(crate) struct Tls {
-    /// Then the chain and the host's name are verified.
-    pub(crate) is_encrypted: bool,
-    /// `system`: the certificates of the operating system.
-    pub(crate) root: String,
-    certificate: String,
-    key: String,
+/// The parameters about TLS.
+pub(crate) const TLS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
+
+/// Replaces each mode by `disable` or `verify-full`, and each file by its absolute path. Without a
+/// file, `sslrootcert` becomes `system`.
+pub(crate) fn check(settings: &mut Settings) -> Result<(), ConnectError> {
+    let [sslmode, root, certificate, key] = TLS.map(|name| settings[name].clone());
+    if sslmode == "disable" {
+        settings.extend(TLS[1..].iter().map(|name| (*name, String::new())));
+        return Ok(());
+    }
+    ensure(
+        ["require", "verify-ca", "verify-full"].contains(&sslmode.as_str()),
+        "sslmode is not disable, require, verify-ca or verify-full\n\
+         Write sslmode=verify-full. No other mode protects the connection.",
+    )?;
+    let is_pair = certificate.is_empty() == key.is_empty();
+    ensure(is_pair, "sslcert and sslkey go together\nName both files.")?;
+    let certificate = find_file("sslcert", &certificate)?;
+    let key = find_file("sslkey", &key)?;
+    // libpq asks for a pass phrase on the terminal.
+    let text = fs::read_to_string(&key).unwrap_or_default();
+    let advice = "sslkey has a pass phrase\nRemove it: openssl pkey -in KEY -out NEW_KEY";
+    ensure(!text.contains("ENCRYPTED"), advice)?;
+    let default = in_home(".postgresql/root.crt").filter(|path| path.is_file());
+    let root = match (root.as_str(), default) {
+        ("", Some(default)) => default.display().to_string(),
+        ("" | "system", _) => "system".to_owned(),
+        (file, _) => find_file("sslrootcert", file)?,
+    };
+    settings.extend(
+        TLS.into_iter()
+            .zip(["verify-full".to_owned(), root, certificate, key]),
+    );
+    Ok(())
 }
 
-impl Tls {
-    pub(crate) fn read(settings: &Settings) -> Result<Tls, ConnectError> {
-        let setting = |name: &str| settings[name].as_str();
-        let is_encrypted = match setting("sslmode") {
-            "disable" => return Ok(Tls::default()),
-            mode => ["require", "verify-ca", "verify-full"].contains(&mode),
-        };
-        ensure(
-            is_encrypted,
-            "sslmode is not disable, require, verify-ca or verify-full\n\
-             Write sslmode=verify-full. No other mode protects the connection.",
-        )?;
-        let is_pair = setting("sslcert").is_empty() == setting("sslkey").is_empty();
-        ensure(is_pair, "sslcert and sslkey go together\nName both files.")?;
-        let certificate = find_file("sslcert", setting("sslcert"))?;
-        let key = find_file("sslkey", setting("sslkey"))?;
-        // libpq asks for a pass phrase on the terminal.
-        let text = fs::read_to_string(&key).unwrap_or_default();
-        let advice = "sslkey has a pass phrase\nRemove it: openssl pkey -in KEY -out NEW_KEY";
-        ensure(!text.contains("ENCRYPTED"), advice)?;
-        let default = in_home(".postgresql/root.crt").filter(|path| path.is_file());
-        let root = match (setting("sslrootcert"), default) {
-            ("", Some(default)) => default.display().to_string(),
-            ("" | "system", _) => "system".to_owned(),
-            (file, _) => find_file("sslrootcert", file)?,
-        };
-        Ok(Tls {
-            is_encrypted,
-            root,
-            certificate,
-            key,
-        })
+/// Builds the connector. This takes some 20 ms: OpenSSL loads the operating system's certificates.
+pub(crate) fn connector(settings: &Settings) -> Result<SslConnector, ErrorStack> {
+    let [_, root, certificate, key] = TLS.map(|name| settings[name].as_str());
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    // The lowest version that libpq accepts.
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    if !["", "system"].contains(&root) {
+        // `set_ca_file` would trust the operating system's certificates too.
+        let mut store = X509StoreBuilder::new()?;
+        store
+            .add_lookup(X509Lookup::file())?
+            .load_cert_file(root, SslFiletype::PEM)?;
+        builder.set_cert_store(store.build());
     }
-
-    /// Returns the parameters in libpq's words. A value that is not set is empty.
-    pub(crate) fn parameters(&self) -> [(&str, &str); 4] {
-        let sslmode = if self.is_encrypted {
-            "verify-full"
-        } else {
-            "disable"
-        };
-        [
-            ("sslmode", sslmode),
-            ("sslrootcert", &self.root),
-            ("sslcert", &self.certificate),
-            ("sslkey", &self.key),
-        ]
+    if !certificate.is_empty() {
+        builder.set_certificate_chain_file(certificate)?;
+        builder.set_private_key_file(key, SslFiletype::PEM)?;
+        builder.check_private_key()?;
     }
-
-    /// Builds the connector. This takes some 20 ms: OpenSSL loads the operating system's certificates.
-    pub(crate) fn connector(&self) -> Result<SslConnector, ErrorStack> {
-        let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-        // The lowest version that libpq accepts.
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        if !["", "system"].contains(&self.root.as_str()) {
-            // `set_ca_file` would trust the operating system's certificates too.
-            let mut store = X509StoreBuilder::new()?;
-            store
-                .add_lookup(X509Lookup::file())?
-                .load_cert_file(&self.root, SslFiletype::PEM)?;
-            builder.set_cert_store(store.build());
-        }
-        if !self.certificate.is_empty() {
-            builder.set_certificate_chain_file(&self.certificate)?;
-            builder.set_private_key_file(&self.key, SslFiletype::PEM)?;
-            builder.check_private_key()?;
-        }
-        Ok(builder.build())
-    }
+    Ok(builder.build())
 }
 
 /// Returns the absolute path of a file, or nothing if there is no value.

@@ -88,7 +88,7 @@ fn request(method: &str, port: u16, path: &str, key: &str, body: &str) -> Option
 #[test]
 fn each_request_has_a_clear_answer() {
     let transfer = r#"{"from": 1, "to": 2, "amount": 10}"#;
-    let balances = r#"{"balances": {"1": "90", "2": "110"}}"#;
+    let balances = r#"{"balances":{"1":"90","2":"110"}}"#;
     let past_int8 = r#"{"from": 1, "to": 2, "amount": 9223372036854775808}"#;
     let (long, large) = ("k".repeat(300), " ".repeat(20_000));
     let poor = "account 1 holds 90, which is not enough to transfer 91";
@@ -103,6 +103,7 @@ fn each_request_has_a_clear_answer() {
         ("POST", "/transfers", "d", r#"{"from": 1, "to": 2, "amount": 1.5}"#, 422, "amount: expected a whole number"),
         ("POST", "/transfers", "d", past_int8, 422, "amount: expected a whole number of 64 bits"),
         ("POST", "/transfers", "d", r#"{"from": 1, "to": 2}"#, 422, "missing field `amount`"),
+        ("POST", "/transfers", "d", r#"{"from": 1, "to": 2, "sum": 1}"#, 422, "unknown field `sum`"),
         ("POST", "/transfers", "d", "from 1 to 2", 400, "Failed to parse the request body as JSON"),
         ("POST", "/transfers", "d", &large, 413, "length limit exceeded"),
         ("POST", "/transfers", "", transfer, 400, "Idempotency-Key must have 1 to 255 visible"),
@@ -127,6 +128,40 @@ fn each_request_has_a_clear_answer() {
     }
 }
 
+/// All clients but one give up while an account is locked.
+#[test]
+fn clients_that_give_up_do_not_use_up_the_servers_connections() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let database = TestDatabase::on(&cluster);
+    let service = Service::start(&database.text, free_port());
+    thread::scope(|scope| {
+        let lock = "BEGIN; SELECT * FROM accounts FOR UPDATE; SELECT pg_sleep(3); COMMIT";
+        scope.spawn(|| database.execute(lock));
+        thread::sleep(Duration::from_millis(500));
+        for _ in 0..8 {
+            let mut curl = Command::new("curl");
+            let body = r#"{"from": 1, "to": 2, "amount": 1}"#;
+            curl.args(["-s", "-m", "0.1", "-H", "Idempotency-Key: a", "-d", body]);
+            curl.args(["-H", "Content-Type: application/json"]);
+            let url = format!("http://127.0.0.1:{}/transfers", service.port);
+            assert!(!curl.arg(url).status().unwrap().success());
+        }
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'demo' \
+                     AND datname = current_database()";
+        let count: u32 = database.execute(count).parse().unwrap();
+        assert!(count <= 4, "{count} connections, and the pool has 4");
+    });
+    let answer = request(
+        "POST",
+        service.port,
+        "/transfers",
+        "a",
+        r#"{"from": 1, "to": 2, "amount": 1}"#,
+    );
+    assert_eq!(answer.unwrap().0, 200);
+    assert_eq!(database.balances::<Postgres>(), [99, 101]);
+}
+
 #[test]
 fn without_a_database_the_service_does_not_start_and_says_why() {
     let directory = tempfile::tempdir().unwrap();
@@ -135,6 +170,19 @@ fn without_a_database_the_service_does_not_start_and_says_why() {
     let message = "Error: could not connect to localhost:1: ";
     assert!(ended.stderr.starts_with(message), "{ended:?}");
     assert!(!ended.stderr.contains("S3cret") && ended.status == Some(1));
+}
+
+#[test]
+fn with_tables_of_another_program_the_service_does_not_start() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let create = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance DECIMAL); \
+                  ALTER TABLE accounts OWNER TO demo";
+    cluster.execute(create).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let url = cluster.url();
+    let ended = sample::run("service", directory.path(), &[("DATABASE_URL", &url)]);
+    assert!(ended.stderr.contains("try another database"), "{ended:?}");
+    assert_eq!(ended.status, Some(1));
 }
 
 #[test]
@@ -152,7 +200,11 @@ fn a_shutdown_finishes_what_has_begun() {
         thread::sleep(Duration::from_millis(500));
         service.terminate();
         thread::sleep(Duration::from_millis(200));
-        assert_eq!(request("GET", port, "/health", "", ""), None, "nothing new");
+        assert_eq!(request("GET", port, "/health", "", "").unwrap().0, 503);
+        assert_eq!(
+            request("POST", port, "/transfers", "b", body).unwrap().0,
+            503
+        );
         assert_eq!(transfer.join().unwrap().unwrap().0, 200);
         assert!(service.process.wait().unwrap().success());
     });
