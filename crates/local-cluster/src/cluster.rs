@@ -182,12 +182,6 @@ impl Cluster {
         &self.password
     }
 
-    /// Returns the process id of the server, or of node 1. While the server is stopped, it is the id
-    /// it had before.
-    pub fn pid(&self) -> i32 {
-        self.lock_processes()[0].pid
-    }
-
     /// Returns the directory with the server's data, log and certificates.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -1,7 +1,7 @@
 //! A server process that ends with the program that started it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::RunAs;
 
-/// The shell script that starts the server and prints its process id. At the first line of standard
-/// input, which names a signal, it stops the server. At the end of standard input, which comes when
-/// this program closes the pipe or is killed, it removes the directory, unless a line was `keep`.
+/// The shell script that starts the server. At the first line of standard input, which names a
+/// signal, it stops the server. At the end of standard input, which comes when this program closes
+/// the pipe or is killed, it removes the directory, unless a line was `keep`.
 /// The directory `servers` has a file for each server that runs: only the last one that ends can
 /// remove it.
 const SUPERVISOR: &str = r#"
@@ -24,7 +24,6 @@ exec 3<&0
 server=$!
 mkdir -p "$directory/servers"
 : >"$directory/servers/$server"
-echo $server
 (
     read -r line <&3
     kill -s "${line:-$signal}" $server
@@ -36,8 +35,7 @@ echo $server
     done
     rm -f "$directory/servers/$server"
     grep -q keep <&3 || { rmdir "$directory/servers" && rm -rf "$directory"; }
-) >/dev/null 2>&1 &
-exec >/dev/null 2>&1
+) &
 wait $server
 rm -f "$directory/servers/$server"
 "#;
@@ -49,8 +47,6 @@ pub(crate) struct ServerProcess {
     input: ChildStdin,
     signal: &'static str,
     log: PathBuf,
-    /// The process id of the server, not of the supervisor.
-    pub(crate) pid: i32,
 }
 
 impl ServerProcess {
@@ -75,18 +71,15 @@ impl ServerProcess {
             // stops it.
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
             .context("cannot start /bin/sh")?;
-        let input = supervisor.stdin.take().context("no input")?;
-        let mut pid = String::new();
-        BufReader::new(supervisor.stdout.take().context("no output")?).read_line(&mut pid)?;
         Ok(ServerProcess {
+            input: supervisor.stdin.take().context("no input")?,
             supervisor,
-            input,
             signal,
             log: directory.join(log),
-            pid: pid.trim().parse().context("the server did not start")?,
         })
     }
 

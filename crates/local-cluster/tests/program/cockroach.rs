@@ -1,0 +1,164 @@
+//! CockroachDB of any version, one node and three: a script with the flags of all versions takes the
+//! place of `cockroach`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::Directory;
+
+/// Like version 21.2, it has no setting for the iterations of SCRAM and no variable that allows
+/// `crdb_internal`. Like all versions, it reads variables such as `COCKROACH_INSECURE`, and it
+/// rejects unknown flags. It answers while its process lives. The answer to `init` is lost once, and
+/// the ranges are replicated at the third look. It records its calls, each with its process id.
+const COCKROACH: &str = r#"#!/bin/sh
+calls=$(dirname "$0")/calls
+echo "$(printf '%s ' "$@" | tr '\n' ' ')$$" >>"$calls"
+count() { grep -c "^$1" "$calls"; }
+fail() { echo "ERROR: $1" >&2; exit 1; }
+[ -z "$COCKROACH_INSECURE" ] || fail "--insecure and --certs-dir"
+case "$1" in
+    start) flags='certs-dir|store|listen-addr|advertise-addr|http-addr|join|cache|max-sql-memory' ;;
+    start-single-node) flags='certs-dir|store|listen-addr|http-addr' ;;
+    init) flags='certs-dir|host' ;;
+    sql) flags='certs-dir|host|format' ;;
+esac
+! printf '%s\n' "$@" | grep -e ^-- | grep -qvE "^--($flags)=" || fail "unknown flag"
+host=$(printf '%s\n' "$@" | sed -n 's/^--host=//p')
+case "$*" in
+    start*) exec sleep 600 ;;
+    version*) echo 'Build Tag:        v21.2.17'; exit ;;
+    init*)
+        [ "$(count start)" = 3 ] || fail "cannot dial server"
+        [ "$(count init)" -gt 2 ] || fail "the answer is lost"
+        fail "cluster has already been initialized"
+        ;;
+    *'SET CLUSTER SETTING '*) fail "unknown cluster setting 'server.user_login'" ;;
+    *allow_unsafe_internals*) fail "unrecognized configuration parameter" ;;
+    *ranges_no_leases*) [ "$(count 'sql.*ranges_no_leases')" -lt 6 ] || echo replicated ;;
+esac
+kill -0 "$(sed -n "/^start.*--listen-addr=$host /s/.* //p" "$calls" | tail -n 1)"
+"#;
+
+/// Returns a directory with the script.
+fn directory() -> Directory {
+    let directory = Directory::new(Some("./cockroach"));
+    let cockroach = directory.path("cockroach");
+    fs::write(&cockroach, COCKROACH).unwrap();
+    fs::set_permissions(&cockroach, fs::Permissions::from_mode(0o700)).unwrap();
+    directory
+}
+
+/// Returns the calls that started a node, in the order of the nodes.
+fn started(directory: &Directory) -> Vec<String> {
+    let calls = fs::read_to_string(directory.path("calls")).unwrap();
+    let started = calls.lines().filter(|call| call.starts_with("start "));
+    let mut started: Vec<String> = started.map(str::to_owned).collect();
+    started.sort();
+    started
+}
+
+/// Returns the value of a flag.
+fn flag<'a>(call: &'a str, name: &str) -> &'a str {
+    let (_, value) = call.split_once(&format!("--{name}=")).unwrap();
+    value.split_once(' ').unwrap().0
+}
+
+fn is_running(call: &String) -> bool {
+    let (_, pid) = call.rsplit_once(' ').unwrap();
+    kill(Pid::from_raw(pid.parse().unwrap()), None).is_ok()
+}
+
+fn assert_all_gone(started: &[String]) {
+    let directory = Path::new(flag(&started[0], "certs-dir")).parent().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while directory.exists() || started.iter().any(is_running) {
+        assert!(Instant::now() < deadline, "{started:?} still exist");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn cockroachdb_of_any_version_starts_and_stops() {
+    let directory = directory();
+    let printed = directory.run("start");
+    let words = "Started CockroachDB v21.2.17.\n";
+    assert!(printed.starts_with(words), "{printed}");
+    assert!(directory.run("url").starts_with("postgresql://demo:"));
+    let printed = directory.run("stop");
+    assert!(printed.ends_with("Stopped the local cluster.\n"));
+}
+
+#[test]
+fn three_nodes_start_join_and_replicate_and_one_is_killed_and_restarted() {
+    let directory = directory();
+    let printed = directory.run("start --nodes 3");
+    let words = "Started CockroachDB v21.2.17, 3 nodes.\n";
+    assert!(printed.contains(words), "{printed}");
+    let first = started(&directory);
+    let hosts = flag(&first[0], "join");
+    let url = directory.run("url");
+    let words = format!("@{hosts}/defaultdb?sslmode=verify-full");
+    assert!(url.contains(&words), "{url}");
+    for (call, host) in first.iter().zip(hosts.split(',')) {
+        let flags = ["listen-addr", "advertise-addr", "join"].map(|name| flag(call, name));
+        assert_eq!(flags, [host, host, hosts]);
+    }
+    let calls = fs::read_to_string(directory.path("calls")).unwrap();
+    let order = ["start ", "init ", "CREATE USER", "ranges_no_leases"];
+    assert!(order.map(|what| calls.rfind(what)).is_sorted(), "{calls}");
+
+    assert_eq!(directory.run("kill 1"), "Node 1 was killed.\n");
+    let running: Vec<bool> = first.iter().map(is_running).collect();
+    assert_eq!(running, [false, true, true]);
+    assert_eq!(directory.run("restart 1"), "Node 1 runs again.\n");
+    let restarted = started(&directory);
+    let [before, after] = [0, 1].map(|call| restarted[call].rsplit_once(' ').unwrap().0);
+    assert_eq!(before, after, "the same flags");
+    let refused = "Error: there is no node 4: the last node is 3\n";
+    assert_eq!(directory.run("kill 4"), refused);
+    directory.run("kill 3");
+    let printed = directory.run("stop");
+    assert!(printed.ends_with("Stopped the local cluster.\n"));
+    assert_all_gone(&restarted);
+}
+
+#[test]
+fn servers_that_run_or_have_been_stopped_are_gone_when_their_program_is_killed() {
+    for stopped in [&["kill 2"][..], &["kill 1", "kill 2", "kill 3"]] {
+        let directory = directory();
+        let mut program = directory.daemon("daemon 3");
+        for command in stopped {
+            directory.run(command);
+        }
+        program.kill().unwrap();
+        program.wait().unwrap();
+        assert_all_gone(&started(&directory));
+    }
+}
+
+#[test]
+fn what_has_no_nodes_is_refused_with_the_reason() {
+    // Without a binary, PostgreSQL starts.
+    let directory = Directory::new(Some(""));
+    let no_binary = "no cockroach binary found: scripts/setup --cockroach downloads one";
+    for (arguments, reason) in [
+        ("start --nodes 3", no_binary),
+        ("start --nodes 2", "a cluster has 1 or 3 nodes here, not 2"),
+        ("start --nodes three", "three is not a number"),
+        ("kill 1", "no local cluster is running"),
+        ("start", "Started PostgreSQL"),
+        ("kill 1", "PostgreSQL has no nodes"),
+    ] {
+        let mut command = directory.command(arguments);
+        command.env("XDG_CACHE_HOME", directory.path("cache"));
+        let output = command.env("PATH", "/usr/bin:/bin").output().unwrap();
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(printed.contains(reason), "{arguments}: {printed}");
+    }
+}
