@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -290,16 +290,9 @@ impl Connection {
 fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let to_server = (
-        Direction::ToServer,
-        client.try_clone()?,
-        server.try_clone()?,
-    );
-    let to_client = (
-        Direction::ToClient,
-        server.try_clone()?,
-        client.try_clone()?,
-    );
+    let (from_client, from_server) = (client.try_clone()?, server.try_clone()?);
+    let to_server = (Direction::ToServer, from_client, server.try_clone()?);
+    let to_client = (Direction::ToClient, from_server, client.try_clone()?);
     let mut state = shared.lock();
     // The relay may have been dropped while the listener connected to the server.
     if state.is_closed {
@@ -316,11 +309,20 @@ fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Resu
     state.connections.insert(id, connection);
     drop(state);
 
-    for (direction, from, to) in [to_server, to_client] {
+    for (direction, mut from, to) in [to_server, to_client] {
         let (sender, receiver) = mpsc::channel();
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            read(id, direction, from, &shared, &sender);
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                let bytes = &buffer[..length];
+                let Some(due) = shared.admit(id, direction, bytes) else {
+                    break;
+                };
+                if sender.send((due, bytes.to_vec())).is_err() {
+                    break;
+                }
+            }
             shared.lock().connections.remove(&id);
             shared.changed.notify_all();
         });
@@ -329,27 +331,7 @@ fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Resu
     Ok(())
 }
 
-/// Reads one direction of a connection until it ends or is cut.
-fn read(
-    id: u64,
-    direction: Direction,
-    mut from: TcpStream,
-    shared: &Shared,
-    sender: &Sender<(Instant, Vec<u8>)>,
-) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let bytes = &buffer[..length];
-        let Some(due) = shared.admit(id, direction, bytes) else {
-            break;
-        };
-        if sender.send((due, bytes.to_vec())).is_err() {
-            break;
-        }
-    }
-}
-
-/// Writes what [`read`] has read, when it is due, and then passes on the end of this direction.
+/// Writes what was read in one direction, when it is due, and then passes on the end.
 fn write(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>) {
     for (due, bytes) in receiver {
         thread::sleep(due.saturating_duration_since(Instant::now()));
