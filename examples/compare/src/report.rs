@@ -17,18 +17,14 @@ struct Report<'a> {
     figures: &'a Figures,
     drivers: Vec<&'a str>,
     parts: Vec<Part>,
-    topics: Vec<Topic>,
+    /// The title of each of the samples' files, and its version of each driver.
+    topics: Vec<(&'a str, Vec<Sample>)>,
     light: String,
     dark: String,
 }
 
-/// One of the samples' files, in the version of each driver.
-struct Topic {
-    title: &'static str,
-    columns: Vec<Column>,
-}
-
-struct Column {
+/// A file of a driver's package.
+struct Sample {
     driver: String,
     path: String,
     highlighted: String,
@@ -47,16 +43,16 @@ pub fn render(figures: &Figures) -> Result<String> {
     let drivers: Vec<&str> = all.map(|one| one.name.as_str()).collect();
     let mut topics = Vec::new();
     for (title, file) in FILES {
-        let column = |driver: &&str| -> Result<Column> {
+        let sample = |driver: &&str| -> Result<Sample> {
             let path = format!("examples/{driver}/{file}");
-            Ok(Column {
+            Ok(Sample {
                 driver: driver.to_string(),
                 highlighted: highlight(&read(&path)?, &syntaxes)?,
                 path,
             })
         };
-        let columns = drivers.iter().map(column).collect::<Result<_>>()?;
-        topics.push(Topic { title, columns });
+        let samples = drivers.iter().map(sample).collect::<Result<_>>()?;
+        topics.push((title, samples));
     }
     let report = Report {
         figures,

@@ -43,22 +43,19 @@ impl Schema {
             server,
         };
         let name = &schema.name;
-        let rows: Vec<String> = ACCOUNTS.map(|id| format!("({id}, {BALANCE})")).collect();
         client.batch_execute(&format!(
             "CREATE TABLE {name}.accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)"
         ))?;
+        let ids = format!("generate_series({}, {})", ACCOUNTS.start(), ACCOUNTS.end());
         client.batch_execute(&format!(
-            "INSERT INTO {name}.accounts VALUES {}",
-            rows.join(", ")
+            "INSERT INTO {name}.accounts SELECT {ids}, {BALANCE}"
         ))?;
         if spread {
             let starts: Vec<String> = ACCOUNTS.map(|id| format!("({id})")).collect();
             let starts = starts.join(", ");
-            client
-                .batch_execute(&format!(
-                    "ALTER TABLE {name}.accounts SPLIT AT VALUES {starts}"
-                ))
-                .context("cannot put each account into a range of its own")?;
+            let split = format!("ALTER TABLE {name}.accounts SPLIT AT VALUES {starts}");
+            let result = client.batch_execute(&split);
+            result.context("cannot put each account into a range of its own")?;
         }
         Ok(schema)
     }

@@ -46,32 +46,3 @@ impl fmt::Display for Server {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crdb_local_cluster::{Cluster, Kind};
-
-    #[test]
-    fn node_and_cluster_are_left_out_where_they_cannot_be_read() {
-        let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-        let mut client = crdb_postgres::connect(&cluster.url().parse().unwrap()).unwrap();
-        let server = Server::of(&mut client).unwrap();
-        assert!(server.to_string().starts_with("PostgreSQL"), "{server}");
-        assert!(!server.to_string().contains("node"), "{server}");
-
-        // What CockroachDB has.
-        let crdb_internal = "CREATE SCHEMA crdb_internal; \
-            CREATE FUNCTION crdb_internal.node_id() RETURNS INT8 LANGUAGE SQL AS 'SELECT 2::INT8'; \
-            CREATE TABLE crdb_internal.gossip_nodes (node_id INT8, is_live BOOL); \
-            INSERT INTO crdb_internal.gossip_nodes VALUES (1, true), (2, true), (4, false); \
-            GRANT USAGE ON SCHEMA crdb_internal TO PUBLIC; \
-            GRANT SELECT ON crdb_internal.gossip_nodes TO PUBLIC";
-        cluster.execute(crdb_internal).unwrap();
-        let server = Server::of(&mut client).unwrap().to_string();
-        assert!(
-            server.ends_with("; gateway node 2; live nodes: 2"),
-            "{server}"
-        );
-    }
-}

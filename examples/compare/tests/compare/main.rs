@@ -27,9 +27,12 @@ impl Quick {
         fs::read_to_string(self.directory.path().join(file)).unwrap()
     }
 
+    fn figures(&self) -> Value {
+        serde_json::from_str(&self.read("figures.json")).unwrap()
+    }
+
     fn contestants(&self) -> Vec<Value> {
-        let mut figures: Value = serde_json::from_str(&self.read("figures.json")).unwrap();
-        serde_json::from_value(figures["contestants"].take()).unwrap()
+        serde_json::from_value(self.figures()["contestants"].take()).unwrap()
     }
 }
 
@@ -97,6 +100,11 @@ fn a_quick_run_measures_everything_and_leaves_nothing_behind() {
         assert_eq!(pgbench["round_trips"]["transfer_steady"], 5, "{pgbench}");
         assert!(number(&pgbench["one_worker"]["p50_ms"]) > 0.0);
     }
+    let server = &QUICK.figures()["server"];
+    let version = server["version"].as_str().unwrap();
+    assert!(server["node"].is_null() || version.starts_with("CockroachDB"));
+    let report = QUICK.read("target/compare/report.html");
+    assert!(report.contains(&format!("<dt>Server</dt><dd>{version}")));
     assert!(QUICK.schemas_left.contains("schemas: 0"));
     let mut printed = QUICK.printed.lines();
     assert!(
@@ -178,6 +186,34 @@ fn accounts_are_spread_over_ranges_only_on_cockroachdb() {
         }
         assert!(schemas(&cluster).contains("schemas: 0"));
     }
+}
+
+#[test]
+fn what_cannot_be_measured_is_left_out_and_the_run_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    // Before a server at an IPv6 address there is no relay.
+    let url = cluster.url().replace("@localhost:", "@[::1]:");
+    let mut compare = compare(directory.path(), &url);
+    compare.args(["--quick", "--drivers", "postgres", "--workers", "1"]);
+    let output = compare.env("PATH", "/nonexistent").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let titles = printed
+        .lines()
+        .filter(|line| line.starts_with(char::is_alphabetic));
+    let report = directory.path().join("target/compare/report.html");
+    // A line of a chart needs two points, so there is no figure against the number of workers.
+    let expected = [
+        "One worker",
+        "Contention: 1 workers on four accounts",
+        "Left out: round trips and distance: the server is not on this machine",
+        "Left out: pgbench: it is not installed",
+        "Report: target/compare/report.html",
+    ];
+    assert_eq!(titles.collect::<Vec<_>>(), expected);
+    let report = fs::read_to_string(report).unwrap();
+    assert_eq!(report.matches("<figure").count(), 2);
+    assert_eq!(report.matches("<dt>Left out</dt>").count(), 2);
 }
 
 #[test]
