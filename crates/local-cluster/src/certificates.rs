@@ -1,9 +1,8 @@
 //! Issues certificates for servers and clients.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, Permissions};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -25,14 +24,6 @@ pub struct Authority {
     key: PKey<Private>,
 }
 
-/// The period in which a certificate is valid.
-pub(crate) enum Validity {
-    /// A year from now on.
-    Now,
-    /// January 2025.
-    Expired,
-}
-
 impl Authority {
     /// Creates an authority with this common name.
     ///
@@ -42,7 +33,7 @@ impl Authority {
     pub fn new(name: &str) -> Result<Authority> {
         let key = new_key()?;
         let subject = common_name(name)?;
-        let mut builder = new_builder(&subject, &subject, &key, Validity::Now)?;
+        let mut builder = new_builder(&subject, &subject, &key, false)?;
         builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
         let mut usage = KeyUsage::new();
         usage.critical().key_cert_sign().crl_sign();
@@ -72,12 +63,12 @@ impl Authority {
         file: &Path,
         subject: &str,
         names: &[&str],
-        validity: Validity,
+        is_expired: bool,
     ) -> Result<()> {
         let key = new_key()?;
         let subject = common_name(subject)?;
         let issuer = self.certificate.subject_name();
-        let mut builder = new_builder(&subject, issuer, &key, validity)?;
+        let mut builder = new_builder(&subject, issuer, &key, is_expired)?;
         let mut usage = KeyUsage::new();
         usage.critical().digital_signature().key_encipherment();
         let context = builder.x509v3_context(Some(&self.certificate), None);
@@ -106,7 +97,10 @@ impl Authority {
         builder.sign(&self.key, MessageDigest::sha256())?;
 
         fs::write(file.with_added_extension("crt"), builder.build().to_pem()?)?;
-        write_private(&file.with_added_extension("key"), &key)
+        // Servers and libpq refuse a key that others can read.
+        let file = file.with_added_extension("key");
+        fs::write(&file, key.private_key_to_pem_pkcs8()?)?;
+        Ok(fs::set_permissions(&file, Permissions::from_mode(0o600))?)
     }
 }
 
@@ -125,15 +119,14 @@ fn new_builder(
     subject: &X509NameRef,
     issuer: &X509NameRef,
     key: &PKeyRef<Private>,
-    validity: Validity,
+    is_expired: bool,
 ) -> Result<X509Builder> {
-    let (from, until) = match validity {
-        Validity::Now => (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(365)?),
-        Validity::Expired => (
-            Asn1Time::from_str("20250101000000Z")?,
-            Asn1Time::from_str("20250131000000Z")?,
-        ),
-    };
+    let mut from = Asn1Time::days_from_now(0)?;
+    let mut until = Asn1Time::days_from_now(365)?;
+    if is_expired {
+        from = Asn1Time::from_str("20250101000000Z")?;
+        until = Asn1Time::from_str("20250131000000Z")?;
+    }
     let mut serial = BigNum::new()?;
     serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
 
@@ -148,14 +141,4 @@ fn new_builder(
     let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
     builder.append_extension(identifier)?;
     Ok(builder)
-}
-
-/// Writes a key that only its owner can read: servers and libpq refuse any other key.
-fn write_private(path: &Path, key: &PKeyRef<Private>) -> Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    Ok(file.write_all(&key.private_key_to_pem_pkcs8()?)?)
 }

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tempfile::TempDir;
 
 use crate::binaries;
-use crate::certificates::{Authority, Validity};
+use crate::certificates::Authority;
 use crate::cockroach::Cockroach;
 use crate::fault::Fault;
 use crate::kind::Kind;
@@ -316,10 +316,7 @@ fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
     std::fs::create_dir(&client)?;
     let authority = Authority::new("local-cluster")?;
     authority.write(&certs.join("ca.crt"))?;
-    let validity = match fault {
-        Some(Fault::Expired) => Validity::Expired,
-        _ => Validity::Now,
-    };
+    let is_expired = fault == Some(Fault::Expired);
     let names: &[&str] = match fault {
         Some(Fault::OtherName) => &["elsewhere.example"],
         _ => &["localhost", "127.0.0.1", "::1"],
@@ -329,14 +326,9 @@ fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
         _ => &authority,
     };
     // CockroachDB requires these file names and the common names "node" and "root".
-    issuer.issue(&certs.join("node"), "node", names, validity)?;
-    authority.issue(&certs.join("client.root"), "root", &[], Validity::Now)?;
-    authority.issue(
-        &client.join(format!("client.{USER}")),
-        USER,
-        &[],
-        Validity::Now,
-    )
+    issuer.issue(&certs.join("node"), "node", names, is_expired)?;
+    authority.issue(&certs.join("client.root"), "root", &[], false)?;
+    authority.issue(&client.join(format!("client.{USER}")), USER, &[], false)
 }
 
 /// Returns ports that no process listens on.

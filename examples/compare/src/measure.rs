@@ -3,7 +3,7 @@
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -169,39 +169,27 @@ impl Measurement<'_> {
     }
 }
 
-/// Lets all workers begin at once and stops them together, after `length` or at the first failure.
+/// Lets all workers begin at once and stops them after `length` or at the first failure.
 fn concurrently(workers: &mut [Box<dyn Transfer>], length: Duration) -> Result<Slot> {
-    let (ready, enough) = (&Barrier::new(workers.len() + 1), &AtomicBool::new(false));
+    let (ready, failed) = (&Barrier::new(workers.len()), &AtomicBool::new(false));
     let slots: Vec<Result<Slot>> = thread::scope(|scope| {
-        let workers: Vec<_> = workers
-            .iter_mut()
-            .enumerate()
-            .map(|(number, connection)| {
-                scope.spawn(move || {
-                    ready.wait();
-                    let slot = Slot::measure(connection.as_mut(), accounts(number), || {
-                        enough.load(Ordering::Relaxed)
-                    });
-                    if slot.is_err() {
-                        enough.store(true, Ordering::Relaxed);
-                    }
-                    slot
-                })
+        let workers = workers.iter_mut().enumerate().map(|(number, connection)| {
+            scope.spawn(move || {
+                ready.wait();
+                let end = Instant::now() + length;
+                let enough = || Instant::now() >= end || failed.load(Ordering::Relaxed);
+                let slot = Slot::measure(connection.as_mut(), accounts(number), enough);
+                if slot.is_err() {
+                    failed.store(true, Ordering::Relaxed);
+                }
+                slot
             })
-            .collect();
-        ready.wait();
-        let begin = Instant::now();
-        while begin.elapsed() < length && !enough.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        enough.store(true, Ordering::Relaxed);
-        workers
-            .into_iter()
-            .map(|worker| {
-                let panicked = |_| Err(anyhow!("a worker panicked"));
-                worker.join().unwrap_or_else(panicked)
-            })
-            .collect()
+        });
+        // All must have started before one is waited for.
+        let workers: Vec<_> = workers.collect();
+        let panicked = |_| Err(anyhow!("a worker panicked"));
+        let join = |worker: ScopedJoinHandle<_>| worker.join().unwrap_or_else(panicked);
+        workers.into_iter().map(join).collect()
     });
     let all = slots.into_iter().reduce(|all, slot| all?.add(slot?));
     all.context("there is no worker")?

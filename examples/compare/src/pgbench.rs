@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crdb_connection::DatabaseUrl;
 
 use crate::figures::{Measured, OneWorker, RoundTrips};
-use crate::round_trips::{Counter, Relayed};
+use crate::round_trips::Relayed;
 use crate::slot::Slot;
 use crate::url;
 
@@ -47,13 +47,9 @@ impl Pgbench {
     /// Counts the round trips of a transfer.
     pub fn count_round_trips(&mut self, relayed: &Relayed) {
         self.attempt(|pgbench| {
-            let mut counter = Counter::start(&relayed.relay);
-            let mut count = |transfers: &str| -> Result<u64> {
-                run(&relayed.url, &["-t", transfers])?;
-                Ok(counter.count())
-            };
             // Both runs connect; the longer one makes ten transfers more.
-            let (one, eleven) = (count("1")?, count("11")?);
+            let (_, one) = relayed.count(|| run(&relayed.url, &["-t", "1"]))?;
+            let (_, eleven) = relayed.count(|| run(&relayed.url, &["-t", "11"]))?;
             pgbench.round_trips = Some(RoundTrips {
                 connect: None,
                 transfer_first: None,

@@ -31,58 +31,42 @@ impl Relayed {
             relay,
         }))
     }
-}
 
-/// Counts the round trips of connecting and of two transfers.
-pub fn count(relayed: &Relayed, contestant: &Contestant) -> Result<RoundTrips> {
-    let mut counter = Counter::start(&relayed.relay);
-    let mut connection = (contestant.connect)(&relayed.url)?;
-    let connect = counter.count();
-    connection.transfer(11, 12)?;
-    let transfer_first = counter.count();
-    connection.transfer(12, 11)?;
-    Ok(RoundTrips {
-        connect: Some(connect),
-        transfer_first: Some(transfer_first),
-        transfer_steady: counter.count(),
-    })
-}
-
-/// Counts round trips from one call of [`Counter::count`] to the next.
-pub struct Counter<'a> {
-    relay: &'a Relay,
-    mark: u64,
-}
-
-impl Counter<'_> {
-    /// Starts to count.
-    ///
-    /// The relay delays what passes: at a distance, the server does not answer the first of two
-    /// statements that are sent together before the second has left the client.
-    pub fn start(relay: &Relay) -> Counter<'_> {
-        relay.set_delay(Duration::from_millis(5));
-        let mut counter = Counter { relay, mark: 0 };
-        counter.count();
-        counter
+    /// Returns what `action` returns, and its number of round trips.
+    pub fn count<T>(&self, action: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+        // At a distance, the server does not answer the first of two statements that are sent
+        // together before the second has left the client.
+        self.relay.set_delay(Duration::from_millis(5));
+        let before = self.quiet();
+        let result = action();
+        let count = self.quiet() - before;
+        self.relay.set_delay(Duration::ZERO);
+        Ok((result?, count))
     }
 
-    /// Waits until the wire is quiet and returns the round trips since the last call.
-    pub fn count(&mut self) -> u64 {
-        // A connection may still be closing, and a pool pings a returned connection in the
-        // background.
-        let mut now = self.relay.round_trips();
+    /// Waits until nothing passes, and returns the round trips so far. A connection may still be
+    /// closing, and a pool pings a returned connection in the background.
+    fn quiet(&self) -> u64 {
+        let mut before = self.relay.round_trips();
         loop {
             thread::sleep(Duration::from_millis(100));
-            let before = std::mem::replace(&mut now, self.relay.round_trips());
+            let now = self.relay.round_trips();
             if now == before {
-                return now - std::mem::replace(&mut self.mark, now);
+                return now;
             }
+            before = now;
         }
     }
 }
 
-impl Drop for Counter<'_> {
-    fn drop(&mut self) {
-        self.relay.set_delay(Duration::ZERO);
-    }
+/// Counts the round trips of connecting and of two transfers.
+pub fn count(relayed: &Relayed, contestant: &Contestant) -> Result<RoundTrips> {
+    let (mut connection, connect) = relayed.count(|| (contestant.connect)(&relayed.url))?;
+    let (_, transfer_first) = relayed.count(|| connection.transfer(11, 12))?;
+    let (_, transfer_steady) = relayed.count(|| connection.transfer(12, 11))?;
+    Ok(RoundTrips {
+        connect: Some(connect),
+        transfer_first: Some(transfer_first),
+        transfer_steady,
+    })
 }

@@ -69,7 +69,7 @@ fn flag<'a>(call: &'a str, name: &str) -> &'a str {
     value.split_once(' ').unwrap().0
 }
 
-fn is_running(call: &String) -> bool {
+fn is_running(call: &str) -> bool {
     let (_, pid) = call.rsplit_once(' ').unwrap();
     kill(Pid::from_raw(pid.parse().unwrap()), None).is_ok()
 }
@@ -77,7 +77,7 @@ fn is_running(call: &String) -> bool {
 fn assert_all_gone(started: &[String]) {
     let directory = Path::new(flag(&started[0], "certs-dir")).parent().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
-    while directory.exists() || started.iter().any(is_running) {
+    while directory.exists() || started.iter().any(|call| is_running(call)) {
         assert!(Instant::now() < deadline, "{started:?} still exist");
         thread::sleep(Duration::from_millis(20));
     }
@@ -114,7 +114,7 @@ fn three_nodes_start_join_and_replicate_and_one_is_killed_and_restarted() {
     assert!(order.map(|what| calls.rfind(what)).is_sorted(), "{calls}");
 
     assert_eq!(directory.run("kill 1"), "Node 1 was killed.\n");
-    let running: Vec<bool> = first.iter().map(is_running).collect();
+    let running: Vec<bool> = first.iter().map(|call| is_running(call)).collect();
     assert_eq!(running, [false, true, true]);
     assert_eq!(directory.run("restart 1"), "Node 1 runs again.\n");
     let restarted = started(&directory);

@@ -85,9 +85,6 @@ fn a_quick_run_measures_everything_and_leaves_nothing_behind() {
             assert_eq!(clients["workers"], *workers);
             assert!(number(&clients["transfers_per_second"]) > 0.0);
         }
-        for figure in ["retries_per_transfer", "p50_ms", "p99_ms"] {
-            assert_eq!(clients[3][figure], contention[figure]);
-        }
         // A pool may make one of the round trips after the transfer.
         for distance in measured["distance"].as_array().unwrap() {
             let trips = number(&distance["transfer_p50_ms"]) / number(&distance["round_trip_ms"]);
