@@ -83,14 +83,9 @@ impl Postgres {
 
     /// Creates a user and a database that belongs to it.
     pub(crate) fn create_user(&self, user: &str, password: &str, database: &str) -> Result<()> {
-        self.execute(
-            "postgres",
-            &format!("CREATE ROLE {user} LOGIN PASSWORD '{password}'"),
-        )?;
-        self.execute(
-            "postgres",
-            &format!("CREATE DATABASE {database} OWNER {user}"),
-        )?;
+        let execute = |sql: String| self.execute("postgres", &sql);
+        execute(format!("CREATE ROLE {user} LOGIN PASSWORD '{password}'"))?;
+        execute(format!("CREATE DATABASE {database} OWNER {user}"))?;
         Ok(())
     }
 

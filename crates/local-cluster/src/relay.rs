@@ -177,13 +177,11 @@ impl Relay {
 
     /// Waits until a turn or an answer is held back, for at most `timeout`. Returns whether it is.
     pub fn wait_until_holding(&self, timeout: Duration) -> bool {
-        let state = self.shared.lock();
-        let (state, _) = self
-            .shared
-            .changed
+        let (state, changed) = (self.shared.lock(), &self.shared.changed);
+        let waited = changed
             .wait_timeout_while(state, timeout, |state| !state.is_holding())
             .unwrap_or_else(PoisonError::into_inner);
-        state.is_holding()
+        !waited.1.timed_out()
     }
 
     /// Starts to record what clients send, and discards what was recorded before. The record is
@@ -247,9 +245,8 @@ impl Shared {
 
 impl State {
     fn is_holding(&self) -> bool {
-        self.connections
-            .values()
-            .any(|connection| connection.held.is_some())
+        let mut connections = self.connections.values();
+        connections.any(|connection| connection.held.is_some())
     }
 
     fn holds(&self, id: u64, direction: Direction) -> bool {

@@ -35,10 +35,7 @@ const STYLE: ClassStyle = ClassStyle::SpacedPrefixed { prefix: "hl-" };
 pub fn render(figures: &Figures) -> Result<String> {
     let syntaxes = SyntaxSet::load_defaults_newlines();
     let themes = ThemeSet::load_defaults().themes;
-    let css = |theme: &str| match themes.get(theme) {
-        Some(theme) => css_for_theme_with_class_style(theme, STYLE),
-        None => Ok(String::new()),
-    };
+    let css = |theme: &str| css_for_theme_with_class_style(&themes[theme], STYLE);
     let all = figures.contestants.iter().filter(|one| one.is_driver);
     let drivers: Vec<&str> = all.map(|one| one.name.as_str()).collect();
     let mut topics = Vec::new();

@@ -1,7 +1,5 @@
 //! The server that is measured: its version and, on CockroachDB, its node and cluster.
 
-use std::fmt;
-
 use postgres::{Client, Error};
 use serde::Serialize;
 
@@ -31,18 +29,5 @@ impl Server {
 
     pub fn is_cockroachdb(&self) -> bool {
         self.version.starts_with("CockroachDB")
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.version)?;
-        if let Some(node) = self.node {
-            write!(f, "; gateway node {node}")?;
-        }
-        if let Some(nodes) = self.live_nodes {
-            write!(f, "; live nodes: {nodes}")?;
-        }
-        Ok(())
     }
 }
