@@ -50,12 +50,8 @@ impl Cluster {
     ///
     /// Returns an error if neither is installed or the server does not start.
     pub fn start() -> Result<Cluster> {
-        let kind = if binaries::cockroach()?.is_some() {
-            Kind::Cockroach
-        } else {
-            Kind::Postgres
-        };
-        Cluster::start_as(kind)
+        let cockroach = binaries::cockroach()?.map(|_| Kind::Cockroach);
+        Cluster::start_as(cockroach.unwrap_or(Kind::Postgres))
     }
 
     /// Starts a server of this kind. It accepts only TLS connections; its certificate is for

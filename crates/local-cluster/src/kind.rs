@@ -43,13 +43,10 @@ impl Kind {
                 let binary = binaries::cockroach()?.context("no cockroach binary found")?;
                 // All versions print this line.
                 let printed = print(&binary, &["version"])?;
-                let tag = printed
-                    .lines()
-                    .find_map(|line| line.strip_prefix("Build Tag:"));
-                Ok(format!(
-                    "CockroachDB {}",
-                    tag.unwrap_or("of an unknown version").trim()
-                ))
+                let mut lines = printed.lines();
+                let tag = lines.find_map(|line| line.strip_prefix("Build Tag:"));
+                let version = tag.unwrap_or("of an unknown version").trim();
+                Ok(format!("CockroachDB {version}"))
             }
             // It prints `postgres (PostgreSQL) 17.2 (Debian 17.2-1)`.
             Kind::Postgres => {

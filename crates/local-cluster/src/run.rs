@@ -65,10 +65,8 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
         .output()
         .with_context(|| format!("cannot run {program}"))?;
     if !output.status.success() {
-        bail!(
-            "{program}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let message = String::from_utf8_lossy(&output.stderr);
+        bail!("{program}: {}", message.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -21,13 +21,11 @@ pub fn copy(url: &DatabaseUrl) -> Result<DatabaseUrl> {
     Ok(text(url).parse()?)
 }
 
-/// Splits the text into what is before the hosts, the hosts, and the rest.
+/// Splits the text at the `@` before the hosts and the `/` after them, which are always there.
 fn split(text: &str) -> (&str, &str, &str) {
-    let begin = text.find('@').map_or(0, |at| at + 1);
-    let end = text[begin..]
-        .find('/')
-        .map_or(text.len(), |length| begin + length);
-    (&text[..begin], &text[begin..end], &text[end..])
+    let (before, rest) = text.split_once('@').unwrap_or_default();
+    let (hosts, after) = rest.split_once('/').unwrap_or_default();
+    (before, hosts, after)
 }
 
 /// Returns the hosts with their ports.
@@ -49,7 +47,7 @@ pub fn with_port(url: &DatabaseUrl, port: u16) -> Result<DatabaseUrl> {
     let text = text(url);
     let (before, host, after) = split(&text);
     let (name, _) = host.split_once(':').unwrap_or((host, ""));
-    Ok(format!("{before}{name}:{port}{after}").parse()?)
+    Ok(format!("{before}@{name}:{port}/{after}").parse()?)
 }
 
 /// Puts a schema first on the `search_path`.
@@ -71,16 +69,13 @@ pub fn with_schema(url: &DatabaseUrl, schema: &str) -> Result<DatabaseUrl> {
 pub fn without_password(url: &DatabaseUrl) -> (String, Option<String>) {
     let text = url.for_libpq();
     let (before, hosts, after) = split(&text);
-    let scheme = "postgresql://";
-    let credentials = before.strip_prefix(scheme).unwrap_or(before);
-    match credentials.trim_end_matches('@').split_once(':') {
-        Some((user, password)) => {
-            let password = percent_decode_str(password).decode_utf8_lossy();
-            let text = format!("{scheme}{user}@{hosts}{after}");
-            (text, Some(password.into_owned()))
-        }
-        None => (text, None),
-    }
+    let credentials = before.trim_start_matches("postgresql://");
+    let Some((user, password)) = credentials.split_once(':') else {
+        return (text, None);
+    };
+    let password = percent_decode_str(password).decode_utf8_lossy();
+    let text = format!("postgresql://{user}@{hosts}/{after}");
+    (text, Some(password.into_owned()))
 }
 
 #[cfg(test)]
