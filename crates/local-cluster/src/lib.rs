@@ -10,7 +10,7 @@
 //! - `fault.rs`: [`Fault`], such as an expired certificate.
 //! - `cockroach.rs`, `postgres.rs`: how to configure and start each kind, and how to run SQL on it.
 //! - `binaries.rs`: where the programs of each kind are installed.
-//! - `process.rs`: a server process that ends with the program that started it.
+//! - `process.rs`, `supervisor.sh`: a server process that ends with the program that started it.
 //! - `run.rs`: running another program until it ends, if necessary as another user.
 //! - `certificates.rs`: [`Authority`], which issues the certificates.
 //! - `relay.rs`: [`Relay`], which passes bytes between clients and a server.

@@ -11,34 +11,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::RunAs;
 
-/// The shell script that starts the server. At the first line of standard input, which names a
-/// signal, it stops the server. At the end of standard input, which comes when this program closes
-/// the pipe or is killed, it removes the directory, unless a line was `keep`.
-/// The directory `servers` has a file for each server that runs: only the last one that ends can
-/// remove it.
-const SUPERVISOR: &str = r#"
-signal=$1 directory=$2 log=$3
-shift 3
-exec 3<&0
-"$@" </dev/null >"$directory/$log" 2>&1 3<&- &
-server=$!
-mkdir -p "$directory/servers"
-: >"$directory/servers/$server"
-(
-    read -r line <&3
-    kill -s "${line:-$signal}" $server
-    tries=0
-    while kill -0 $server; do
-        sleep 0.05
-        tries=$((tries + 1))
-        [ $tries = 200 ] && kill -s KILL $server
-    done
-    rm -f "$directory/servers/$server"
-    grep -q keep <&3 || { rmdir "$directory/servers" && rm -rf "$directory"; }
-) &
-wait $server
-rm -f "$directory/servers/$server"
-"#;
+/// The shell script that starts the server, stops it, and removes the directory.
+const SUPERVISOR: &str = include_str!("supervisor.sh");
 
 /// A server process with its supervisor. Dropping it stops the server.
 pub(crate) struct ServerProcess {
