@@ -141,10 +141,8 @@ impl Cluster {
             "sslmode=disable".to_owned()
         } else {
             let root = self.root_certificate().display().to_string();
-            format!(
-                "sslmode=verify-full&sslrootcert={}",
-                root.replace('%', "%25")
-            )
+            let root = root.replace('%', "%25");
+            format!("sslmode=verify-full&sslrootcert={root}")
         };
         let hosts: Vec<String> = ports.iter().map(|p| format!("localhost:{p}")).collect();
         format!(
@@ -280,13 +278,11 @@ impl Cluster {
 
     /// Returns the cluster of a node that exists.
     fn node(&self, node: usize) -> Result<&Cockroach> {
+        let last = self.ports.len();
         match &self.server {
             Server::Postgres(_) => bail!("PostgreSQL has no nodes: this needs CockroachDB"),
-            Server::Cockroach(_) if node < 1 || node > self.ports.len() => {
-                bail!(
-                    "there is no node {node}: the last node is {}",
-                    self.ports.len()
-                )
+            Server::Cockroach(_) if node < 1 || node > last => {
+                bail!("there is no node {node}: the last node is {last}")
             }
             Server::Cockroach(cockroach) => Ok(cockroach),
         }

@@ -58,8 +58,7 @@ pub fn run() -> Result<ExitCode> {
 fn compare(options: &Options) -> Result<()> {
     progress::stop_on_ctrl_c()?;
     // A path that cannot be written must fail before the minutes of measuring, not after.
-    check_writable(&options.report)?;
-    if let Some(path) = &options.json {
+    for path in [&options.report].into_iter().chain(&options.json) {
         check_writable(path)?;
     }
     let schema = Schema::create(&DatabaseUrl::from_env()?, options.spread)?;

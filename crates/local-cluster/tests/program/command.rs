@@ -54,10 +54,9 @@ fn a_dotenv_of_the_user_is_neither_overwritten_nor_removed() {
         if let Some(existing) = existing {
             assert!(printed.contains("was not changed"), "{printed}");
             assert_eq!(text, existing);
-        } else {
-            text += "MINE=1\n";
-            fs::write(&dotenv, &text).unwrap();
         }
+        text += "MINE=1\n";
+        fs::write(&dotenv, &text).unwrap();
         cluster.run("stop");
         assert_eq!(fs::read_to_string(&dotenv).unwrap(), text);
     }
