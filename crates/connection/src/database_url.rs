@@ -45,7 +45,7 @@ impl DatabaseUrl {
             return refuse(
                 "DATABASE_URL is not set, or is empty\n\
                  Copy .env.example to .env and put your cluster's connection string there, or run \
-                 `scripts/local-cluster start` for a cluster on this machine.",
+                 `scripts/local-cluster start` for a server on this machine.",
             );
         };
         DatabaseUrl::read(url, &variables)
@@ -179,7 +179,9 @@ impl DatabaseUrl {
             all.extend([("keepalives_idle", "30"), ("keepalives_interval", "10")]);
             all.push(("tcp_user_timeout", tcp_user_timeout));
         }
-        all.retain(|(_, value)| !value.is_empty());
+        // libpq before version 16 does not know `load_balance_hosts`.
+        let default = ("load_balance_hosts", "disable");
+        all.retain(|pair| *pair != default && !pair.1.is_empty());
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
         let query = all.iter().map(pair).collect::<Vec<_>>().join("&");
         let hosts = self.hosts.join(",");

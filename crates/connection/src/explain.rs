@@ -101,7 +101,7 @@ const ADVICE: [(&[&str], &str); 16] = [
       there, check the state of the cluster: too few live nodes have the same effect."),
     (&["connection refused"],
      "Is the server running, and is this its port? CockroachDB's is 26257. `scripts/local-cluster start` \
-      starts a cluster on this machine."),
+      starts a server on this machine."),
     (&["lookup address", "translate host name", "unreachable", "no route to host"],
      "Check the host for typing errors, and this machine's network."),
     (&["too many", "starting up", "shutting down", "slots are reserved", "not accepting"],

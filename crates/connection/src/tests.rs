@@ -30,10 +30,7 @@ fn rendered(url: &str, variables: &[(&str, &str)]) -> [String; 3] {
         let text = text
             .replace(&program, "")
             .replace("&connect_timeout=10", "");
-        text.replace(
-            "&load_balance_hosts=disable&keepalives_idle=30&keepalives_interval=10",
-            "",
-        )
+        text.replace("&keepalives_idle=30&keepalives_interval=10", "")
     })
 }
 
@@ -119,7 +116,7 @@ fn the_url_wins_over_variables_and_variables_over_defaults() {
         ("PGAPPNAME", "my app"),
         ("PGCONNECT_TIMEOUT", "3"),
     ];
-    let keepalives = "load_balance_hosts=disable&keepalives_idle=30&keepalives_interval=10&tcp_user_timeout=30000";
+    let keepalives = "keepalives_idle=30&keepalives_interval=10&tcp_user_timeout=30000";
     let by_variables = read("postgresql://", &variables).unwrap();
     assert_eq!(
         by_variables.for_libpq(),

@@ -70,7 +70,7 @@ pub async fn run_transaction<T, E: Error + 'static>(
         retries += 1;
         log::debug!("retry {retries}: {sqlstate} {message}");
         // The first time, restart at once and keep the locks. Then pause, with no transaction open:
-        // CockroachDB has fixed its read timestamp, so after a pause it would read stale values.
+        // CockroachDB has fixed the read timestamp of the next run: after a pause, it reads stale values.
         let in_place = retries == 1 && message.starts_with("restart transaction");
         let restarted = in_place && txn.client().batch_execute(RESTART).await.is_ok();
         if !restarted && txn.begin_again().await.is_err() {

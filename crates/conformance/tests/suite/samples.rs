@@ -57,7 +57,7 @@ fn a_sample_without_a_database_url_says_where_to_get_one() {
         let ended = run(sample, directory.path(), &[]);
         let message = "Error: DATABASE_URL is not set, or is empty\n\
                        Copy .env.example to .env and put your cluster's connection string there, or run \
-                       `scripts/local-cluster start` for a cluster on this machine.\n";
+                       `scripts/local-cluster start` for a server on this machine.\n";
         assert!(ended.stderr.starts_with(message), "{sample}: {ended:?}");
         assert_eq!(
             (ended.status, ended.stdout.as_str()),
