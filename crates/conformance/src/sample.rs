@@ -26,6 +26,25 @@ pub fn run(sample: &str, directory: &Path, variables: &[(&str, &str)]) -> Ended 
     run_program(&example(sample), directory, variables)
 }
 
+/// Runs a sample, and asserts that it fails with a message that begins like this and prints nothing
+/// else. Returns the message.
+pub fn run_failing(
+    sample: &str,
+    directory: &Path,
+    variables: &[(&str, &str)],
+    begin: &str,
+) -> String {
+    let ended = run(sample, directory, variables);
+    let message = ended.stderr.split("\n\nStack backtrace").next().unwrap();
+    assert!(
+        message.starts_with(begin),
+        "{sample}: {message}, not {begin}"
+    );
+    let result = (ended.status, ended.stdout.as_str());
+    assert_eq!(result, (Some(1), ""), "{sample}");
+    message.to_owned()
+}
+
 /// Runs any program like [`run`].
 pub fn run_program(program: &Path, directory: &Path, variables: &[(&str, &str)]) -> Ended {
     let mut command = Command::new(program);

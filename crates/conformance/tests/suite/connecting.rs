@@ -1,22 +1,15 @@
 //! Values of the settings that reach the server, and the round trips of connecting.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use crdb_conformance::sample::{BASIC_SAMPLES, run};
+use crdb_conformance::sample::{BASIC_SAMPLES, run, run_failing};
 use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, Sqlx, TokioPostgres};
 use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
 use crate::fake_server::reject;
-
-fn clusters() -> impl Iterator<Item = Cluster> {
-    let kinds = Kind::available().unwrap();
-    kinds
-        .into_iter()
-        .map(|kind| Cluster::start_as(kind).unwrap())
-}
+use crate::test_database::{TestDatabase, clusters};
 
 /// Asserts that these samples succeed in this directory with these variables.
 fn assert_connect(samples: &[&str], directory: &Path, variables: &[(&str, &str)]) {
@@ -25,6 +18,11 @@ fn assert_connect(samples: &[&str], directory: &Path, variables: &[(&str, &str)]
         let result = (ended.status, ended.stderr.as_str());
         assert_eq!(result, (Some(0), ""), "{sample} with {variables:?}");
     }
+}
+
+fn assert_url_connects(samples: &[&str], url: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    assert_connect(samples, directory.path(), &[("DATABASE_URL", url)]);
 }
 
 #[test]
@@ -100,18 +98,14 @@ fn the_next_host_is_tried_and_sqlx_refuses_a_host_list() {
     let directory = tempfile::tempdir().unwrap();
     for cluster in clusters() {
         let host = format!("localhost:{}", cluster.port());
-        let url = cluster
-            .url()
+        let url = TestDatabase::on(cluster)
+            .text
             .replace(&host, &format!("localhost:1,nowhere.invalid:1,{host}"));
-        assert_connect(
-            &BASIC_SAMPLES[..3],
-            directory.path(),
-            &[("DATABASE_URL", &url)],
-        );
+        assert_url_connects(&BASIC_SAMPLES[..3], &url);
         for sample in &BASIC_SAMPLES[3..] {
-            let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
             let message = "Error: sqlx, which SeaORM uses too, takes one host";
-            assert!(ended.stderr.starts_with(message), "{sample}: {ended:?}");
+            let variables = [("DATABASE_URL", url.as_str())];
+            run_failing(sample, directory.path(), &variables, message);
         }
     }
 }
@@ -128,11 +122,7 @@ fn a_node_that_drains_is_passed_over() {
         .replace(&host, &format!("127.0.0.1:{draining},{host}"));
     for order in ["disable", "random"] {
         let url = format!("{url}&load_balance_hosts={order}");
-        assert_connect(
-            &BASIC_SAMPLES[..3],
-            directory.path(),
-            &[("DATABASE_URL", &url)],
-        );
+        assert_url_connects(&BASIC_SAMPLES[..3], &url);
     }
     let url = url.replace(&format!(",{host}"), "");
     for sample in &BASIC_SAMPLES[..3] {
@@ -146,23 +136,17 @@ fn a_node_that_drains_is_passed_over() {
 fn options_reach_the_server() {
     let directory = tempfile::tempdir().unwrap();
     for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
         for (number, options) in ["-c search_path=s0", "--search_path=s1"].iter().enumerate() {
             let create = format!("CREATE SCHEMA s{number}; GRANT ALL ON SCHEMA s{number} TO demo");
-            cluster.execute(&create).unwrap();
-            let url = cluster.url();
-            let encoded = format!(
-                "{url}&options={}",
-                options.replace(' ', "%20").replace('=', "%3D")
-            );
-            assert_connect(
-                &BASIC_SAMPLES,
-                directory.path(),
-                &[("DATABASE_URL", &encoded)],
-            );
-            let variables = [("DATABASE_URL", url.as_str()), ("PGOPTIONS", options)];
+            database.execute(&create);
+            let url = database.text.as_str();
+            let encoded = options.replace(' ', "%20").replace('=', "%3D");
+            assert_url_connects(&BASIC_SAMPLES, &format!("{url}&options={encoded}"));
+            let variables = [("DATABASE_URL", url), ("PGOPTIONS", options)];
             assert_connect(&BASIC_SAMPLES, directory.path(), &variables);
             let rows = format!("SELECT 'rows: ' || count(*)::TEXT FROM s{number}.accounts");
-            let rows = cluster.execute(&rows).unwrap();
+            let rows = database.execute(&rows);
             assert!(rows.contains("rows: 2"), "{rows}");
         }
     }
@@ -181,34 +165,11 @@ fn round_trips_of<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
     (0..5).map(count).min().unwrap()
 }
 
-struct Psql(Child);
-
-impl Drop for Psql {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// Starts psql, and waits until it has run one statement.
-fn psql(url: &str) -> Psql {
+/// Runs one statement with psql.
+fn psql(url: &str) {
     let mut psql = Command::new("psql");
-    psql.args(["-X", "-At", url])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut psql = Psql(psql.spawn().unwrap());
-    psql.0
-        .stdin
-        .as_mut()
-        .unwrap()
-        .write_all(b"SELECT 'in';\n")
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(psql.0.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    assert_eq!(line, "in\n");
-    psql
+    let ended = psql.args(["-X", url, "-c", "SELECT 1"]).output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
 }
 
 #[test]
@@ -217,13 +178,13 @@ fn connecting_takes_at_most_two_round_trips_more_than_psql() {
         round_trips_of(cluster, |url| D::connect(&url.parse().unwrap()).unwrap())
     }
     for cluster in clusters() {
-        let psql = round_trips_of(&cluster, psql) - 1;
+        let psql = round_trips_of(cluster, psql) - 1;
         let drivers = [
-            round_trips::<Postgres>(&cluster),
-            round_trips::<TokioPostgres>(&cluster),
-            round_trips::<Diesel>(&cluster),
-            round_trips::<Sqlx>(&cluster),
-            round_trips::<SeaOrm>(&cluster),
+            round_trips::<Postgres>(cluster),
+            round_trips::<TokioPostgres>(cluster),
+            round_trips::<Diesel>(cluster),
+            round_trips::<Sqlx>(cluster),
+            round_trips::<SeaOrm>(cluster),
         ];
         println!(
             "{:?}: psql {psql}, {BASIC_SAMPLES:?} {drivers:?}",

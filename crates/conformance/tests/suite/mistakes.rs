@@ -5,37 +5,30 @@ use std::thread;
 use std::time::Duration;
 
 use crate::fake_server::{listen, reject};
-use crdb_conformance::sample::{BASIC_SAMPLES, TRANSFER_SAMPLES, run};
+use crdb_conformance::sample::{BASIC_SAMPLES, TRANSFER_SAMPLES, run, run_failing};
 use crdb_local_cluster::{Cluster, Fault, Kind};
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::sign::Signer;
 
 /// Asserts that each sample fails with the words that are given for it, and with this advice. The
 /// last words are for all samples that follow.
-fn assert_explained(variables: &[(&str, &str)], host: &str, words: &[&str], advice: &str) {
+fn assert_explained(url: &str, variables: &[(&str, &str)], words: &[&str], advice: &str) {
     let directory = tempfile::tempdir().unwrap();
+    let (_, rest) = url.split_once('@').unwrap();
+    let host = rest.split('/').next().unwrap();
+    let begin = format!("Error: could not connect to {host}: ");
+    let variables = [&[("DATABASE_URL", url)], variables].concat();
     for (place, sample) in BASIC_SAMPLES.into_iter().enumerate() {
         let words = words[place.min(words.len() - 1)];
-        let ended = run(sample, directory.path(), variables);
-        let begin = format!("Error: could not connect to {host}: ");
-        let message = ended.stderr.split("\n\nStack backtrace").next().unwrap();
-        assert!(message.starts_with(&begin), "{sample}: {message}");
+        let message = run_failing(sample, directory.path(), &variables, &begin);
         assert!(message.contains(words), "{sample}: {message}, not {words}");
         assert!(
             message.contains(&format!("\n{advice}")),
             "{sample}: {message}, not {advice}"
         );
-        assert_eq!(
-            (ended.status, ended.stdout.as_str()),
-            (Some(1), ""),
-            "{sample}"
-        );
     }
 }
 
-fn assert_url_explained(url: &str, host: &str, words: &[&str], advice: &str) {
-    assert_explained(&[("DATABASE_URL", url)], host, words, advice);
+fn assert_url_explained(url: &str, words: &[&str], advice: &str) {
+    assert_explained(url, &[], words, advice);
 }
 
 #[test]
@@ -60,18 +53,10 @@ fn settings_that_cannot_be_used_are_refused_and_not_shown() {
                 "PGSSLKEY" => vec![("DATABASE_URL", url), (variable, value)],
                 _ => vec![(variable, value), ("PGUSER", "demo")],
             };
-            let ended = run(sample, directory.path(), &variables);
-            let begins = ended.stderr.starts_with(&format!("Error: {message}"));
-            assert!(begins, "{sample}: {ended:?}, not {message}");
-            assert!(
-                !ended.stderr.contains("S3cret") && !ended.stderr.contains("MC4C"),
-                "{ended:?}"
-            );
-            assert_eq!(
-                (ended.status, ended.stdout.as_str()),
-                (Some(1), ""),
-                "{sample}"
-            );
+            let begin = format!("Error: {message}");
+            let printed = run_failing(sample, directory.path(), &variables, &begin);
+            let shown = printed.contains("S3cret") || printed.contains("MC4C");
+            assert!(!shown, "{sample}: {printed}");
         }
     }
 }
@@ -82,9 +67,8 @@ fn a_root_certificate_that_sqlx_would_trust_besides_the_systems_is_refused() {
     let url = "postgresql://demo:x@localhost:1/?sslrootcert=system";
     let variables = [("DATABASE_URL", url), ("PGSSLROOTCERT", "ca.crt")];
     for sample in &BASIC_SAMPLES[3..] {
-        let ended = run(sample, directory.path(), &variables);
         let message = "Error: sqlx, which SeaORM uses too, would use PGSSLROOTCERT besides";
-        assert!(ended.stderr.starts_with(message), "{sample}: {ended:?}");
+        run_failing(sample, directory.path(), &variables, message);
     }
 }
 
@@ -94,8 +78,7 @@ const NO_ANSWER: &str = "On a managed cluster, add this machine's address to the
 #[test]
 fn a_host_that_cannot_be_reached_is_explained() {
     assert_url_explained(
-        "postgresql://demo:x@nowhere.invalid/",
-        "nowhere.invalid:26257",
+        "postgresql://demo:x@nowhere.invalid:26257/",
         &[
             "lookup address",
             "lookup address",
@@ -107,7 +90,6 @@ fn a_host_that_cannot_be_reached_is_explained() {
     assert_url_explained(
         // sqlx's pool tries again until its time limit.
         "postgresql://demo:x@localhost:1/?connect_timeout=1",
-        "localhost:1",
         &["Connection refused"],
         "Is the server running, and is this its port? CockroachDB's is 26257.",
     );
@@ -127,7 +109,6 @@ fn a_server_that_accepts_the_connection_and_does_not_answer_is_explained() {
     for (port, sslmode) in [(silent, "disable"), (silent, "require"), (slow, "require")] {
         assert_url_explained(
             &format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode={sslmode}&connect_timeout=2"),
-            &format!("127.0.0.1:{port}"),
             &[
                 "timed out",
                 "Timeout occurred",
@@ -148,14 +129,13 @@ fn http_on_the_port_is_explained() {
     for sslmode in ["disable", "verify-full"] {
         assert_url_explained(
             &format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode={sslmode}"),
-            &format!("127.0.0.1:{port}"),
             &[""],
             NOT_SQL,
         );
     }
     let closing = listen(|_| {});
     let url = format!("postgresql://demo:x@127.0.0.1:{closing}/");
-    assert_url_explained(&url, &format!("127.0.0.1:{closing}"), &[""], NOT_SQL);
+    assert_url_explained(&url, &[""], NOT_SQL);
 }
 
 #[test]
@@ -179,7 +159,6 @@ fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
                 "postgresql://demo:x@localhost:{port}/?sslrootcert={}",
                 root.display()
             ),
-            &format!("localhost:{port}"),
             &[raw, raw, diesel, sqlx],
             advice,
         );
@@ -194,18 +173,12 @@ fn a_machine_without_root_certificates_is_explained() {
     let (url, _) = url.split_once("&sslrootcert").unwrap();
     for root in ["", "&sslrootcert=system"] {
         let variables = [
-            ("DATABASE_URL", &*format!("{url}{root}")),
             ("SSL_CERT_FILE", "/dev/null"),
             ("SSL_CERT_DIR", "/nonexistent"),
         ];
         let words = ["certificate verify failed"];
         let advice = "In a container, install the package ca-certificates in the image. If the";
-        assert_explained(
-            &variables,
-            &format!("localhost:{}", cluster.port()),
-            &words,
-            advice,
-        );
+        assert_explained(&format!("{url}{root}"), &variables, &words, advice);
     }
 }
 
@@ -213,17 +186,15 @@ fn a_machine_without_root_certificates_is_explained() {
 fn a_login_that_is_refused_is_explained() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let (url, host) = (cluster.url(), format!("localhost:{}", cluster.port()));
+        let url = cluster.url();
         let failed = "password authentication failed for user";
         assert_url_explained(
             &url.replace(cluster.password(), "wrong"),
-            &host,
             &[failed],
             "Check the user and the password in DATABASE_URL or PGPASSWORD.",
         );
         assert_url_explained(
             &url.replace(&format!(":{}@", cluster.password()), "@"),
-            &host,
             // sqlx sends an empty password.
             &[
                 "password missing",
@@ -239,7 +210,6 @@ fn a_login_that_is_refused_is_explained() {
         };
         assert_url_explained(
             &url.replace("verify-full", "disable"),
-            &host,
             &[words],
             "The server does not accept this user from this network, or not without TLS",
         );
@@ -247,7 +217,6 @@ fn a_login_that_is_refused_is_explained() {
         if kind == Kind::Postgres {
             assert_url_explained(
                 &url.replace("defaultdb", "alerts2"),
-                &host,
                 &["database \"alerts2\" does not exist"],
                 "Check the names of the database and the user.",
             );
@@ -255,7 +224,6 @@ fn a_login_that_is_refused_is_explained() {
             cluster.execute(busy).unwrap();
             assert_url_explained(
                 &format!("{}&connect_timeout=2", cluster.url_with("busy", "S3cret")),
-                &host,
                 &["too many connections for role \"busy\""],
                 "Try again later.",
             );
@@ -268,8 +236,7 @@ fn a_login_that_is_refused_is_explained() {
 fn a_hint_of_the_server_is_shown() {
     let port = reject("SFATAL\0VFATAL\0C08004\0Mcodeproxy: unknown cluster\0Hadd the cluster name");
     let url = format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode=disable");
-    let host = format!("127.0.0.1:{port}");
-    assert_url_explained(&url, &host, &["codeproxy: unknown cluster"], "HINT:");
+    assert_url_explained(&url, &["codeproxy: unknown cluster"], "HINT:");
 }
 
 #[test]
@@ -321,7 +288,10 @@ fn a_table_of_another_program_is_explained() {
 fn a_password_with_too_many_scram_iterations_is_explained() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let verifier = scram_verifier("pass word", 119_680);
+    // The text that PostgreSQL stores for "pass word" after 119,680 iterations (RFC 5803).
+    let verifier = "SCRAM-SHA-256$119680:c2FsdCBvZiB0aGUgdGVzdA==$\
+                    bvLmpx2i6T4VTa8BWv9DqGNX5yETcRPvGUrZbbeSdRA=:\
+                    0uWQGmpGeRp34ThGs4CZQVN5dTsR8Grx21bfPoI3uM0=";
     cluster
         .execute(&format!(
             "CREATE ROLE often LOGIN PASSWORD '{verifier}'; GRANT CREATE ON SCHEMA public TO often"
@@ -337,27 +307,4 @@ fn a_password_with_too_many_scram_iterations_is_explained() {
             assert_eq!(ended.status, Some(0), "{sample}: {ended:?}");
         }
     }
-}
-
-/// Returns the text that PostgreSQL stores for a password (RFC 5803).
-fn scram_verifier(password: &str, iterations: usize) -> String {
-    let base64 = openssl::base64::encode_block;
-    let (salt, sha256) = (b"salt of the test", MessageDigest::sha256());
-    let mut salted = [0; 32];
-    openssl::pkcs5::pbkdf2_hmac(password.as_bytes(), salt, iterations, sha256, &mut salted)
-        .unwrap();
-    let key = PKey::hmac(&salted).unwrap();
-    let hmac = |text: &[u8]| {
-        Signer::new(sha256, &key)
-            .unwrap()
-            .sign_oneshot_to_vec(text)
-            .unwrap()
-    };
-    let stored = openssl::sha::sha256(&hmac(b"Client Key"));
-    format!(
-        "SCRAM-SHA-256${iterations}:{}${}:{}",
-        base64(salt),
-        base64(&stored),
-        base64(&hmac(b"Server Key"))
-    )
 }
