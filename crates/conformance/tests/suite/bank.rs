@@ -1,6 +1,6 @@
 //! Many workers transfer between few accounts; afterwards the balances agree with the ledger.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::test_database::{
     OpError, TestDatabase, assert_usable, clusters, connect, for_each_driver,
 };
+use crate::workers::{Outcomes, assert_true, work};
 use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
@@ -23,47 +24,18 @@ const WORKERS: i64 = 8;
 const TRANSFERS: i64 = 2_000;
 const BALANCE: i64 = 20;
 
-/// The outcome that was reported for a transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    Done,
-    Failed,
-    Ambiguous,
-}
-
 fn open_accounts(database: &TestDatabase) {
     database.execute(&format!("DELETE FROM accounts; INSERT INTO accounts VALUES (1, {BALANCE}), (2, {BALANCE}), (3, {BALANCE}), (4, {BALANCE})"));
 }
 
-/// Takes the numbers of transfers until there are none left, and transfers 1 for each.
-fn work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<(i64, Outcome)> {
-    let mut driver: D = connect(url);
-    let mut outcomes = Vec::new();
-    loop {
-        let entry = next.fetch_add(1, Ordering::Relaxed);
-        if entry >= TRANSFERS {
-            return outcomes;
-        }
-        let (from, to) = (entry * 7 % 4 + 1, (entry * 7 + entry / 4 % 3 + 1) % 4 + 1);
-        let outcome = driver.transfer_with_entry(Some(entry), from, to, 1);
-        outcomes.push((
-            entry,
-            match &outcome {
-                Ok(_) => Outcome::Done,
-                Err(TransactionError::AmbiguousCommit(_)) => Outcome::Ambiguous,
-                Err(_) => Outcome::Failed,
-            },
-        ));
-        let refused = matches!(&outcome, Err(TransactionError::Operation(error)) if error.to_string().contains("not enough"));
-        if outcome.is_err() && !refused {
-            driver = connect(url);
-        }
-    }
+/// Returns the accounts of a transfer.
+fn accounts(entry: i64) -> [i64; 2] {
+    [entry * 7 % 4 + 1, (entry * 7 + entry / 4 % 3 + 1) % 4 + 1]
 }
 
 /// Returns the outcomes of each worker.
-fn all_work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<Vec<(i64, Outcome)>> {
-    in_all_workers(|| work::<D>(url, next))
+fn all_work<D: Driver>(url: &DatabaseUrl, next: &AtomicI64) -> Vec<Outcomes> {
+    in_all_workers(|| work::<D>(url, next, TRANSFERS, accounts))
 }
 
 fn in_all_workers<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
@@ -81,37 +53,29 @@ fn assert_progress<T>(workers: &[Vec<T>], transfers: i64) {
     assert!(made.iter().all(|made| *made >= least), "{made:?}");
 }
 
-/// Asserts that each transfer that was done is in the ledger, that none that failed is in it, and
-/// that the balances agree with the ledger. Returns how many were done and how many are ambiguous.
-fn assert_consistent<D: Driver>(
-    database: &TestDatabase,
-    outcomes: &BTreeMap<i64, Outcome>,
-) -> [usize; 2] {
-    let counts = [Outcome::Done, Outcome::Ambiguous].map(|what| {
-        outcomes
-            .values()
-            .filter(|outcome| **outcome == what)
-            .count()
-    });
+/// Asserts that the outcomes agree with the ledger, and the ledger with the balances. Returns how many
+/// were done and how many are ambiguous.
+fn assert_consistent<D: Driver>(database: &TestDatabase, outcomes: &Outcomes) -> [usize; 2] {
+    let count = |is_it: fn(&Result<u32, TransactionError>) -> bool| {
+        let counted = outcomes.iter().filter(|(_, outcome)| is_it(outcome));
+        counted.count()
+    };
+    let is_ambiguous = |outcome: &_| matches!(outcome, Err(TransactionError::AmbiguousCommit(_)));
+    let counts = [count(Result::is_ok), count(is_ambiguous)];
     let kind = database.cluster.kind();
     println!("{} on {kind:?}: done and ambiguous {counts:?}", D::NAME);
     assert_eq!(outcomes.len() as i64, TRANSFERS);
 
     let ledger: BTreeSet<i64> = database.entries::<D>().into_iter().collect();
-    for (entry, outcome) in outcomes {
-        match outcome {
-            Outcome::Done => assert!(ledger.contains(entry), "{entry} was reported done"),
-            Outcome::Failed => assert!(!ledger.contains(entry), "{entry} was reported failed"),
-            Outcome::Ambiguous => {}
-        }
-    }
+    assert_true(outcomes, &ledger);
     let balances = database.balances::<D>();
     assert_eq!(balances.iter().sum::<i64>(), 4 * BALANCE, "{balances:?}");
     assert!(balances.iter().all(|balance| *balance >= 0), "{balances:?}");
     let mut from_ledger = [BALANCE; 4];
     for entry in &ledger {
-        from_ledger[(entry * 7 % 4) as usize] -= 1;
-        from_ledger[((entry * 7 + entry / 4 % 3 + 1) % 4) as usize] += 1;
+        let [from, to] = accounts(*entry).map(|account| account as usize - 1);
+        from_ledger[from] -= 1;
+        from_ledger[to] += 1;
     }
     assert_eq!(balances, from_ledger);
     database.execute("UPDATE accounts SET balance = 100");

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::fake_server::{listen, reject};
+use crate::test_database::{TestDatabase, clusters};
 use crdb_conformance::sample::{BASIC_SAMPLES, TRANSFER_SAMPLES, run, run_failing};
 use crdb_local_cluster::{Cluster, Fault, Kind};
 
@@ -261,20 +262,13 @@ fn a_pool_waits_for_a_server_that_is_not_ready_yet() {
 #[test]
 fn a_table_of_another_program_is_explained() {
     let directory = tempfile::tempdir().unwrap();
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let grant = match kind {
-            Kind::Postgres => "; ALTER TABLE accounts OWNER TO demo",
-            Kind::Cockroach => "",
-        };
+    for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
         let create = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance DECIMAL)";
-        cluster.execute(&format!("{create}{grant}")).unwrap();
+        database.execute(&format!("DROP TABLE accounts; {create}"));
+        let variables = [("DATABASE_URL", database.text.as_str())];
         for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
-            let ended = run(
-                sample,
-                directory.path(),
-                &[("DATABASE_URL", &cluster.url())],
-            );
+            let ended = run(sample, directory.path(), &variables);
             let advice =
                 "; if another program has created the table accounts, use another database";
             let first = ended.stderr.lines().next().unwrap();

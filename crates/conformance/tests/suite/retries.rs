@@ -17,12 +17,9 @@ for_each_driver!(
     transfers_to_and_fro_wait_for_one_another,
     the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction,
     no_transaction_is_open_during_a_pause,
-    each_retry_is_logged_and_so_is_giving_up,
-    a_retry_error_is_found_in_the_callers_own_errors,
-    a_retry_error_is_found_in_transparent_errors,
-    a_retry_error_is_found_in_anyhows_errors,
+    each_retry_is_logged_and_after_fifty_the_last_error_comes_back_as_it_is,
+    a_retry_error_is_found_in_all_wrappings,
     a_retry_begins_a_new_transaction_if_the_savepoint_is_gone,
-    after_fifty_retries_the_last_error_comes_back_as_it_is,
     retry_errors_that_cockroachdb_injects_are_retried,
 );
 
@@ -216,15 +213,6 @@ struct Transparent(AnyError);
 #[error(transparent)]
 struct TwiceTransparent(#[from] Transparent);
 
-fn a_retry_error_is_found_in_the_callers_own_errors<D: Driver>() {
-    assert_retried::<D, _>(|error| {
-        error
-            .map_err(OpError::Database)
-            .map_err(Inner)
-            .map_err(Outer)
-    });
-}
-
 /// The documentation of each transaction.rs recommends this variant.
 #[derive(Debug, thiserror::Error)]
 enum WithAnyhow {
@@ -232,19 +220,15 @@ enum WithAnyhow {
     Other(#[from] anyhow::Error),
 }
 
-fn a_retry_error_is_found_in_anyhows_errors<D: Driver>() {
-    assert_retried::<D, _>(|error| {
-        error.map_err(|error| WithAnyhow::from(anyhow::Error::from_boxed(error)))
-    });
-    assert_retried::<D, _>(|error| {
-        let error = error.map_err(anyhow::Error::from_boxed);
-        error.map_err(|error| WithAnyhow::from(error.context("the transfer")))
-    });
-}
-
-fn a_retry_error_is_found_in_transparent_errors<D: Driver>() {
+fn a_retry_error_is_found_in_all_wrappings<D: Driver>() {
+    assert_retried::<D, _>(|error| error.map_err(|error| Outer(Inner(OpError::Database(error)))));
     assert_retried::<D, _>(|error| error.map_err(Transparent));
     assert_retried::<D, _>(|error| error.map_err(Transparent).map_err(TwiceTransparent));
+    let anyhow = anyhow::Error::from_boxed;
+    assert_retried::<D, _>(|error| error.map_err(|error| WithAnyhow::from(anyhow(error))));
+    assert_retried::<D, _>(|error| {
+        error.map_err(|error| WithAnyhow::from(anyhow(error).context("the transfer")))
+    });
 }
 
 fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
@@ -298,27 +282,6 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
     }
 }
 
-fn after_fifty_retries_the_last_error_comes_back_as_it_is<D: Driver>() {
-    let cluster = readable_cluster();
-    let database = TestDatabase::on(cluster);
-    create_force_retry(&database);
-    let mut driver = D::connect(&database.url).unwrap();
-    let mut runs = 0;
-    let failed = driver.transact(|txn| {
-        runs += 1;
-        txn.execute("INSERT INTO ledger VALUES (1)")?;
-        let sql = "SELECT fail_first(100, '40001', 'restart transaction: forced')";
-        Ok::<_, OpError>(txn.execute(sql)?)
-    });
-    assert!(matches!(
-        operation(failed.unwrap_err()),
-        OpError::Database(_)
-    ));
-    assert_eq!(runs, 51, "one run and fifty retries");
-    assert_eq!(database.entries::<D>(), [0; 0]);
-    assert_usable(&mut driver);
-}
-
 /// With this setting CockroachDB fails the first three runs of a transaction. A new transaction counts
 /// anew, so the third run switches it off.
 fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
@@ -356,7 +319,7 @@ impl log::Log for Records {
     fn flush(&self) {}
 }
 
-fn each_retry_is_logged_and_so_is_giving_up<D: Driver>() {
+fn each_retry_is_logged_and_after_fifty_the_last_error_comes_back_as_it_is<D: Driver>() {
     static RECORDS: Records = Records(Mutex::new(Vec::new()));
     // Another test may have set it.
     let _ = log::set_logger(&RECORDS);
@@ -366,8 +329,17 @@ fn each_retry_is_logged_and_so_is_giving_up<D: Driver>() {
     let mut driver = D::connect(&database.url).unwrap();
     let message = format!("could not serialize access, {}", D::NAME);
     let sql = format!("SELECT raise('40001', '{message}')");
-    let failed = driver.transact(|txn| Ok::<_, OpError>(txn.execute(&sql)?));
-    assert!(failed.is_err());
+    let mut runs = 0;
+    let failed = driver.transact(|txn| {
+        runs += 1;
+        txn.execute("INSERT INTO ledger VALUES (1)")?;
+        Ok::<_, OpError>(txn.execute(&sql)?)
+    });
+    let last = operation(failed.unwrap_err());
+    assert!(matches!(last, OpError::Database(_)), "{last:?}");
+    assert_eq!(runs, 51, "one run and fifty retries");
+    assert_eq!(database.entries::<D>(), [0; 0]);
+    assert_usable(&mut driver);
     let target = format!("crdb_{}::transaction", D::NAME.replace('-', "_"));
     let retries = (1..=50).map(|n| format!("DEBUG {target} retry {n}: 40001 {message}"));
     let gave_up = format!("WARN {target} gave up after 50 retries: 40001 {message}");

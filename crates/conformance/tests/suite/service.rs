@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::markdown::{blocks, read};
-use crate::test_database::{TestDatabase, clusters};
+use crate::test_database::{TestDatabase, clusters, readable_cluster};
 
 /// A running service. It is killed when it is dropped.
 struct Service {
@@ -128,11 +128,17 @@ fn each_request_has_a_clear_answer() {
     }
 }
 
+const BODY: &str = r#"{"from": 1, "to": 2, "amount": 1}"#;
+
+/// Requests a transfer of 1, and returns the status of the answer.
+fn transfer(port: u16, key: &str) -> u16 {
+    request("POST", port, "/transfers", key, BODY).unwrap().0
+}
+
 /// All clients but one give up while an account is locked.
 #[test]
 fn clients_that_give_up_do_not_use_up_the_servers_connections() {
-    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let database = TestDatabase::on(&cluster);
+    let database = TestDatabase::on(readable_cluster());
     let service = Service::start(&database.text, free_port());
     thread::scope(|scope| {
         let lock = "BEGIN; SELECT * FROM accounts FOR UPDATE; SELECT pg_sleep(3); COMMIT";
@@ -140,8 +146,7 @@ fn clients_that_give_up_do_not_use_up_the_servers_connections() {
         thread::sleep(Duration::from_millis(500));
         for _ in 0..8 {
             let mut curl = Command::new("curl");
-            let body = r#"{"from": 1, "to": 2, "amount": 1}"#;
-            curl.args(["-s", "-m", "0.1", "-H", "Idempotency-Key: a", "-d", body]);
+            curl.args(["-s", "-m", "0.1", "-H", "Idempotency-Key: a", "-d", BODY]);
             curl.args(["-H", "Content-Type: application/json"]);
             let url = format!("http://127.0.0.1:{}/transfers", service.port);
             assert!(!curl.arg(url).status().unwrap().success());
@@ -151,14 +156,7 @@ fn clients_that_give_up_do_not_use_up_the_servers_connections() {
         let count: u32 = database.execute(count).parse().unwrap();
         assert!(count <= 4, "{count} connections, and the pool has 4");
     });
-    let answer = request(
-        "POST",
-        service.port,
-        "/transfers",
-        "a",
-        r#"{"from": 1, "to": 2, "amount": 1}"#,
-    );
-    assert_eq!(answer.unwrap().0, 200);
+    assert_eq!(transfer(service.port, "a"), 200);
     assert_eq!(database.balances::<Postgres>(), [99, 101]);
 }
 
@@ -166,46 +164,39 @@ fn clients_that_give_up_do_not_use_up_the_servers_connections() {
 fn without_a_database_the_service_does_not_start_and_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let url = "postgresql://demo:S3cret@localhost:1/?connect_timeout=1";
-    let ended = sample::run("service", directory.path(), &[("DATABASE_URL", url)]);
+    let variables = [("DATABASE_URL", url)];
     let message = "Error: could not connect to localhost:1: ";
-    assert!(ended.stderr.starts_with(message), "{ended:?}");
-    assert!(!ended.stderr.contains("S3cret") && ended.status == Some(1));
+    let printed = sample::run_failing("service", directory.path(), &variables, message);
+    assert!(!printed.contains("S3cret"));
 }
 
 #[test]
 fn with_tables_of_another_program_the_service_does_not_start() {
-    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let create = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance DECIMAL); \
-                  ALTER TABLE accounts OWNER TO demo";
-    cluster.execute(create).unwrap();
+    let database = TestDatabase::on(readable_cluster());
+    database.execute("ALTER TABLE accounts ALTER COLUMN balance TYPE DECIMAL");
     let directory = tempfile::tempdir().unwrap();
-    let url = cluster.url();
-    let ended = sample::run("service", directory.path(), &[("DATABASE_URL", &url)]);
+    let variables = [("DATABASE_URL", database.text.as_str())];
+    let ended = sample::run("service", directory.path(), &variables);
     assert!(ended.stderr.contains("try another database"), "{ended:?}");
     assert_eq!(ended.status, Some(1));
 }
 
 #[test]
 fn a_shutdown_finishes_what_has_begun() {
-    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let database = TestDatabase::on(&cluster);
+    let database = TestDatabase::on(readable_cluster());
     let mut service = Service::start(&database.text, free_port());
     let port = service.port;
     let lock = "BEGIN; SELECT * FROM accounts FOR UPDATE; SELECT pg_sleep(2); COMMIT";
     thread::scope(|scope| {
         scope.spawn(|| database.execute(lock));
         thread::sleep(Duration::from_millis(500));
-        let body = r#"{"from": 1, "to": 2, "amount": 1}"#;
-        let transfer = scope.spawn(move || request("POST", port, "/transfers", "a", body));
+        let begun = scope.spawn(move || transfer(port, "a"));
         thread::sleep(Duration::from_millis(500));
         service.terminate();
         thread::sleep(Duration::from_millis(200));
         assert_eq!(request("GET", port, "/health", "", "").unwrap().0, 503);
-        assert_eq!(
-            request("POST", port, "/transfers", "b", body).unwrap().0,
-            503
-        );
-        assert_eq!(transfer.join().unwrap().unwrap().0, 200);
+        assert_eq!(transfer(port, "b"), 503);
+        assert_eq!(begun.join().unwrap(), 200);
         assert!(service.process.wait().unwrap().success());
     });
 }
@@ -213,8 +204,7 @@ fn a_shutdown_finishes_what_has_begun() {
 /// Each `curl` line of the page prints the block that follows.
 #[test]
 fn the_curl_lines_of_the_page_print_what_it_says() {
-    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let database = TestDatabase::on(&cluster);
+    let database = TestDatabase::on(readable_cluster());
     database.execute("INSERT INTO accounts VALUES (3, 900), (4, 350)");
     let service = Service::start(&database.text, free_port());
     let page = read("examples/service/README.md");
