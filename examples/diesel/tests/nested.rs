@@ -8,6 +8,17 @@ use diesel::result::Error;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, PgConnection, RunQueryDsl, select};
 
+/// Starts each kind of server, and returns a connection to it. The table `nested` is empty.
+fn servers() -> impl Iterator<Item = (Cluster, PgConnection)> {
+    Kind::available().unwrap().into_iter().map(|kind| {
+        let cluster = Cluster::start_as(kind).unwrap();
+        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
+        let create = "CREATE TABLE nested (entry INT8 PRIMARY KEY)";
+        conn.batch_execute(create).unwrap();
+        (cluster, conn)
+    })
+}
+
 fn entries(conn: &mut PgConnection) -> i64 {
     select(sql::<BigInt>("(SELECT count(*) FROM nested)"))
         .get_result(conn)
@@ -16,11 +27,7 @@ fn entries(conn: &mut PgConnection) -> i64 {
 
 #[test]
 fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
-        conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
-            .unwrap();
+    for (_cluster, mut conn) in servers() {
         run_transaction(&mut conn, |txn| {
             txn.batch_execute("INSERT INTO nested VALUES (1)")?;
             let inner = txn.transaction(|txn| {
@@ -45,9 +52,7 @@ fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
 
 #[test]
 fn after_a_panic_in_a_nested_transaction_diesel_begins_a_new_transaction() {
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
+    for (_cluster, mut conn) in servers() {
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             run_transaction(&mut conn, |txn| {
                 txn.transaction(|txn| {
@@ -65,11 +70,7 @@ fn after_a_panic_in_a_nested_transaction_diesel_begins_a_new_transaction() {
 
 #[test]
 fn run_transaction_within_run_transaction_is_an_error_and_the_outer_one_goes_on() {
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let mut conn = connect(&cluster.url().parse().unwrap()).unwrap();
-        conn.batch_execute("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
-            .unwrap();
+    for (_cluster, mut conn) in servers() {
         run_transaction(&mut conn, |txn| {
             txn.batch_execute("INSERT INTO nested VALUES (1)")?;
             let again = run_transaction(txn, |_| Ok::<_, Error>(()));

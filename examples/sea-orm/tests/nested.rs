@@ -7,6 +7,24 @@ use sea_orm::{
     TransactionError, TransactionTrait,
 };
 
+/// Connects, and creates the table `nested`.
+async fn connect_to(cluster: &Cluster) -> DatabaseConnection {
+    let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
+    let create = "CREATE TABLE nested (entry INT8 PRIMARY KEY)";
+    db.execute_unprepared(create).await.unwrap();
+    db
+}
+
+/// Creates the function `ask_for_retry`, which fails with this message.
+fn create_ask_for_retry(cluster: &Cluster, message: &str) {
+    let create = format!(
+        "CREATE OR REPLACE FUNCTION ask_for_retry() RETURNS INT8 AS $$ BEGIN
+             RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = '{message}';
+         END $$ LANGUAGE plpgsql"
+    );
+    cluster.execute(&create).unwrap();
+}
+
 async fn entries(db: &DatabaseConnection) -> i64 {
     let count = Statement::from_string(DbBackend::Postgres, "SELECT count(*) AS n FROM nested");
     db.query_one_raw(count)
@@ -21,10 +39,7 @@ async fn entries(db: &DatabaseConnection) -> i64 {
 async fn a_transaction_within_op_is_a_savepoint_and_not_a_second_begin() {
     for kind in Kind::available().unwrap() {
         let cluster = Cluster::start_as(kind).unwrap();
-        let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
-        db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
-            .await
-            .unwrap();
+        let db = connect_to(&cluster).await;
         run_transaction(&db, async |txn| {
             txn.execute_unprepared("INSERT INTO nested VALUES (1)")
                 .await?;
@@ -84,13 +99,7 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
     for message in ["restart transaction: forced", "could not serialize access"] {
-        cluster
-            .execute(&format!(
-                "CREATE OR REPLACE FUNCTION ask_for_retry() RETURNS INT8 AS $$ BEGIN
-                     RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = '{message}';
-                 END $$ LANGUAGE plpgsql"
-            ))
-            .unwrap();
+        create_ask_for_retry(&cluster, message);
         let mut runs = 0;
         run_transaction(&db, async |txn| {
             runs += 1;
@@ -112,42 +121,12 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
     }
 }
 
-#[tokio::test]
-async fn the_future_can_be_spawned_if_op_owns_its_captures() {
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
-        db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
-            .await
-            .unwrap();
-        let (pool, entry) = (db.clone(), 7);
-        let task = tokio::spawn(async move {
-            run_transaction(&pool, async move |txn| {
-                let sql = format!("INSERT INTO nested VALUES ({entry})");
-                txn.execute_unprepared(&sql).await
-            })
-            .await
-        });
-        task.await.unwrap().unwrap();
-        assert_eq!(entries(&db).await, 1);
-    }
-}
-
 /// sqlx ends the outer transaction if the BEGIN of an inner one fails; the retry begins anew.
 #[tokio::test]
 async fn a_write_after_an_inner_begin_that_failed_is_not_lost() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
-    db.execute_unprepared("CREATE TABLE nested (entry INT8 PRIMARY KEY)")
-        .await
-        .unwrap();
-    cluster
-        .execute(
-            "CREATE FUNCTION ask_for_retry() RETURNS INT8 AS $$ BEGIN
-                 RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'restart transaction: forced';
-             END $$ LANGUAGE plpgsql",
-        )
-        .unwrap();
+    let db = connect_to(&cluster).await;
+    create_ask_for_retry(&cluster, "restart transaction: forced");
     let mut runs = 0;
     run_transaction(&db, async |txn| {
         runs += 1;
