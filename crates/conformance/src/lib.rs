@@ -5,6 +5,7 @@
 //!
 //! - `driver.rs`: the trait [`Driver`]. Its methods call the samples' own code.
 //! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sqlx.rs`, `sea_orm.rs`: its implementations.
+//! - `blocking.rs`: what the blocking drivers have in common.
 //! - `asynchronous.rs`: what the asynchronous drivers have in common: the trait [`Asynchronous`].
 //! - [`sample`]: runs the built samples.
 //! - `tests/suite`: the tests, one module for each subject.
@@ -12,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod asynchronous;
+mod blocking;
 mod diesel;
 mod driver;
 mod postgres;

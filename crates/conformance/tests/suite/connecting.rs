@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use crdb_conformance::sample::{BASIC_SAMPLES, run, run_failing};
 use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, Sqlx, TokioPostgres};
@@ -10,6 +9,7 @@ use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
 use crate::fake_server::reject;
 use crate::test_database::{TestDatabase, clusters};
+use crate::tls::psql_connects;
 
 /// Asserts that these samples succeed in this directory with these variables.
 fn assert_connect(samples: &[&str], directory: &Path, variables: &[(&str, &str)]) {
@@ -165,19 +165,14 @@ fn round_trips_of<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
     (0..5).map(count).min().unwrap()
 }
 
-/// Runs one statement with psql.
-fn psql(url: &str) {
-    let mut psql = Command::new("psql");
-    let ended = psql.args(["-X", url, "-c", "SELECT 1"]).output().unwrap();
-    assert!(ended.status.success(), "{ended:?}");
-}
-
 #[test]
 fn connecting_takes_at_most_two_round_trips_more_than_psql() {
     fn round_trips<D: Driver>(cluster: &Cluster) -> u64 {
         round_trips_of(cluster, |url| D::connect(&url.parse().unwrap()).unwrap())
     }
     for cluster in clusters() {
+        let psql = |url: &str| assert!(psql_connects(url, Path::new("/")));
+        // Without its statement.
         let psql = round_trips_of(cluster, psql) - 1;
         let drivers = [
             round_trips::<Postgres>(cluster),

@@ -72,7 +72,8 @@ fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path)
     format!("postgresql://{user}:{password}@{host}:{port}/defaultdb?{parameters}")
 }
 
-fn psql_connects(url: &str, home: &Path) -> bool {
+/// Returns whether psql connects and runs a statement.
+pub fn psql_connects(url: &str, home: &Path) -> bool {
     let mut psql = Command::new("psql");
     psql.args(["-X", url, "-c", "SELECT 1"]).env("HOME", home);
     psql.output().unwrap().status.success()
