@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::{
@@ -52,13 +51,9 @@ fn clusters() -> impl Iterator<Item = Cluster> {
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn url(cluster: &Cluster) -> DatabaseUrl {
-    cluster.url().parse().unwrap()
-}
-
 /// Creates the accounts 1 to 4 and returns a connection.
 async fn create_accounts(cluster: &Cluster) -> DatabaseConnection {
-    let db = connect(&url(cluster)).await.unwrap();
+    let db = connect(&cluster.url().parse().unwrap()).await.unwrap();
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
         "CREATE TABLE requests (id INT8 PRIMARY KEY)",
@@ -78,27 +73,16 @@ async fn balances(db: &DatabaseConnection) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn the_same_request_transfers_only_once() {
-    for cluster in clusters() {
-        let db = create_accounts(&cluster).await;
-        for request in [7, 7, 8] {
-            let op = async |txn: &DatabaseTransaction| transfer_once(txn, request, 1, 2, 10).await;
-            run_transaction(&db, op).await.unwrap();
-        }
-        assert_eq!(balances(&db).await, [80, 120, 100, 0]);
-    }
-}
-
-#[tokio::test]
-async fn a_pool_serves_more_requests_than_it_has_connections() {
+async fn tasks_share_a_pool_and_the_same_request_transfers_only_once() {
     for cluster in clusters() {
         let db = create_accounts(&cluster).await;
         let requests: Vec<_> = (0..50)
-            .map(|_| {
+            .map(|request| {
                 let db = db.clone();
                 tokio::spawn(async move {
-                    let op =
-                        async move |txn: &DatabaseTransaction| transfer_funds(txn, 1, 2, 1).await;
+                    let op = async move |txn: &DatabaseTransaction| {
+                        transfer_once(txn, request / 2, 1, 2, 1).await
+                    };
                     run_transaction(&db, op).await
                 })
             })
@@ -106,7 +90,7 @@ async fn a_pool_serves_more_requests_than_it_has_connections() {
         for request in requests {
             request.await.unwrap().unwrap();
         }
-        assert_eq!(balances(&db).await, [50, 150, 100, 0]);
+        assert_eq!(balances(&db).await, [75, 125, 100, 0]);
         let opened = db.get_postgres_connection_pool().size();
         assert!((2..=4).contains(&opened), "{opened}");
     }

@@ -1,6 +1,5 @@
 //! Runs the listings of README.md on a server.
 
-use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use crdb_tokio_postgres::{TransactionError, connect, run_transaction};
 use deadpool_postgres::Pool;
@@ -83,13 +82,9 @@ fn clusters() -> impl Iterator<Item = Cluster> {
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn url(cluster: &Cluster) -> DatabaseUrl {
-    cluster.url().parse().unwrap()
-}
-
 /// Creates the accounts 1 to 4 and returns a pool.
 async fn create_accounts(cluster: &Cluster) -> Pool {
-    let pool = connect(&url(cluster)).await.unwrap();
+    let pool = connect(&cluster.url().parse().unwrap()).await.unwrap();
     let client = pool.get().await.unwrap();
     for sql in [
         "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crdb_conformance::DRIVERS;
-use crdb_conformance::sample::{example, run};
+use crdb_conformance::sample::{example, run_failing};
 use crdb_local_cluster::{Cluster, Kind};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -222,9 +222,6 @@ fn bad_input_is_refused_before_anything_is_measured() {
     let report = ["--report", "/proc/report.html"];
     refused(&report, 1, "Error: cannot write /proc/report.html");
     refused(&[], 1, "Error: could not connect to localhost:1: ");
-    let ended = run("compare", directory.path(), &[]);
-    assert!(
-        ended.stderr.starts_with("Error: DATABASE_URL is not set"),
-        "{ended:?}"
-    );
+    let message = "Error: DATABASE_URL is not set";
+    run_failing("compare", directory.path(), &[], message);
 }
