@@ -56,12 +56,10 @@ fn assert_progress<T>(workers: &[Vec<T>], transfers: i64) {
 /// Asserts that the outcomes agree with the ledger, and the ledger with the balances. Returns how many
 /// were done and how many are ambiguous.
 fn assert_consistent<D: Driver>(database: &TestDatabase, outcomes: &Outcomes) -> [usize; 2] {
-    let count = |is_it: fn(&Result<u32, TransactionError>) -> bool| {
-        let counted = outcomes.iter().filter(|(_, outcome)| is_it(outcome));
-        counted.count()
-    };
+    let done = outcomes.iter().filter(|(_, outcome)| outcome.is_ok());
     let is_ambiguous = |outcome: &_| matches!(outcome, Err(TransactionError::AmbiguousCommit(_)));
-    let counts = [count(Result::is_ok), count(is_ambiguous)];
+    let ambiguous = outcomes.iter().filter(|(_, outcome)| is_ambiguous(outcome));
+    let counts = [done.count(), ambiguous.count()];
     let kind = database.cluster.kind();
     println!("{} on {kind:?}: done and ambiguous {counts:?}", D::NAME);
     assert_eq!(outcomes.len() as i64, TRANSFERS);
