@@ -64,8 +64,8 @@ pub fn run_transaction<T, E: Error + 'static>(
         }
         retries += 1;
         log::debug!("retry {retries}: {sqlstate} {message}");
-        // The first time, restart at once and keep the locks. Then pause, with no transaction open:
-        // CockroachDB has fixed the read timestamp of the next run: after a pause, it reads stale values.
+        // The first time, restart at once and keep the locks. Then pause outside a transaction:
+        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
         let in_place = retries == 1 && message.starts_with("restart transaction");
         let restarted = in_place && txn.conn.batch_execute(RESTART).is_ok();
         if !restarted && txn.begin_again().is_err() {
