@@ -21,7 +21,8 @@ use tracing::Level;
 use crate::problem::Problem;
 use crate::transfer::{self, Transfer};
 
-/// Returns the service. The tracker counts the requests that run; once it is closed, new requests are refused.
+/// Returns the service. The tracker counts the requests that run; once it is closed, new requests are
+/// refused.
 pub fn service(pool: Pool, running: TaskTracker) -> Router {
     Router::new()
         .route("/transfers", post(transfer))

@@ -34,13 +34,16 @@
 //!
 //! # Differences from libpq
 //!
-//! - `sslmode=prefer` and `allow`, other parameters, and Unix sockets are refused.
-//! - After every error the next host of a list is tried, also after a rejected login. After a host that
-//!   accepts the connection and does not answer, only Diesel tries the next one.
-//! - Only Diesel honours libpq's other variables (`PGREQUIREAUTH`, …), a revocation list and the default
-//!   files of a client certificate. Diesel, sqlx and SeaORM read a password file.
-//! - sqlx, which SeaORM uses too, takes one host. It reads only the first certificate of `sslrootcert`, and trusts the
-//!   operating system's certificates too. It reads `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` by itself.
+//! - `sslmode=prefer` and `allow`, other parameters, and Unix sockets are refused. A part of the URL
+//!   that is also a parameter is refused.
+//! - After every error the next host of a list is tried, also after a rejected login. After a host
+//!   that accepts the connection and does not answer, only Diesel tries the next one.
+//! - Only Diesel honours libpq's other variables (`PGREQUIREAUTH`, …), a revocation list and the
+//!   default files of a client certificate. Diesel, sqlx and SeaORM read a password file.
+//! - sqlx, which SeaORM uses too, takes one host. It reads only the first certificate of
+//!   `sslrootcert`, and trusts the operating system's certificates too. It reads `PGSSLROOTCERT`,
+//!   `PGSSLCERT`, `PGSSLKEY` and `PGOPTIONS` by itself; the first three are refused if they name
+//!   what the string leaves out.
 
 #![warn(missing_docs)]
 

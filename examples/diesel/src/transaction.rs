@@ -5,8 +5,8 @@
 //! Copy this file into your program; besides `diesel` it needs `fastrand`, `log` and `thiserror`.
 //! - `op` may run more than once: avoid side effects outside the database.
 //! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK, and does not call `run_transaction` with `txn`: that is an
-//!   error. A nested `transaction()` is a savepoint.
+//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `transaction()` is a savepoint, and a nested
+//!   `run_transaction` is an error.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
 //! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
 //!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
