@@ -25,13 +25,14 @@ struct Account {
     balance: i64,
 }
 
-const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
+const HINT: &str =
+    "cannot use the table accounts; if another program has created it, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut conn = connect(&url)?;
 
-    create_accounts(&mut conn)?;
+    create_accounts(&mut conn).context(HINT)?;
     print_balances(&mut conn).context(HINT)?;
     Ok(())
 }

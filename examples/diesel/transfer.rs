@@ -26,13 +26,13 @@ struct Account {
 }
 
 const HINT: &str =
-    "cannot transfer; if another program has created the table accounts, use another database";
+    "cannot use the table accounts; if another program has created it, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut conn = connect(&url)?;
 
-    create_accounts(&mut conn)?;
+    create_accounts(&mut conn).context(HINT)?;
     run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100)).context(HINT)?;
     print_balances(&mut conn)?;
     Ok(())

@@ -9,13 +9,14 @@ use crdb_connection::DatabaseUrl;
 use crdb_postgres::connect;
 use postgres::Client;
 
-const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
+const HINT: &str =
+    "cannot use the table accounts; if another program has created it, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut client = connect(&url)?;
 
-    create_accounts(&mut client)?;
+    create_accounts(&mut client).context(HINT)?;
     print_balances(&mut client).context(HINT)?;
     Ok(())
 }

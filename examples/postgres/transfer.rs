@@ -13,13 +13,13 @@ use postgres::Client;
 use postgres::types::Type;
 
 const HINT: &str =
-    "cannot transfer; if another program has created the table accounts, use another database";
+    "cannot use the table accounts; if another program has created it, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut client = connect(&url)?;
 
-    create_accounts(&mut client)?;
+    create_accounts(&mut client).context(HINT)?;
     run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100)).context(HINT)?;
     print_balances(&mut client)?;
     Ok(())

@@ -26,14 +26,15 @@ mod account {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
+const HINT: &str =
+    "cannot use the table accounts; if another program has created it, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let db = connect(&url).await?;
 
-    create_accounts(&db).await?;
+    create_accounts(&db).await.context(HINT)?;
     print_balances(&db).await.context(HINT)?;
     Ok(())
 }

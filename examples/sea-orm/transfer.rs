@@ -28,14 +28,14 @@ mod account {
 }
 
 const HINT: &str =
-    "cannot transfer; if another program has created the table accounts, use another database";
+    "cannot use the table accounts; if another program has created it, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let db = connect(&url).await?;
 
-    create_accounts(&db).await?;
+    create_accounts(&db).await.context(HINT)?;
     run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await)
         .await
         .context(HINT)?;

@@ -9,14 +9,15 @@ use crdb_connection::DatabaseUrl;
 use crdb_sqlx::connect;
 use sqlx::PgPool;
 
-const HINT: &str = "cannot read the balances; if another program has created the table accounts, use another database";
+const HINT: &str =
+    "cannot use the table accounts; if another program has created it, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let pool = connect(&url).await?;
 
-    create_accounts(&pool).await?;
+    create_accounts(&pool).await.context(HINT)?;
     print_balances(&pool).await.context(HINT)?;
     Ok(())
 }

@@ -14,14 +14,14 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 const HINT: &str =
-    "cannot transfer; if another program has created the table accounts, use another database";
+    "cannot use the table accounts; if another program has created it, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let pool = connect(&url).await?;
 
-    create_accounts(&pool).await?;
+    create_accounts(&pool).await.context(HINT)?;
     run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await)
         .await
         .context(HINT)?;

@@ -269,8 +269,7 @@ fn a_table_of_another_program_is_explained() {
         let variables = [("DATABASE_URL", database.text.as_str())];
         for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
             let ended = run(sample, directory.path(), &variables);
-            let advice =
-                "; if another program has created the table accounts, use another database";
+            let advice = "cannot use the table accounts; if another program has created it, use another database";
             let first = ended.stderr.lines().next().unwrap();
             assert!(first.ends_with(advice), "{sample}: {ended:?}");
             assert_eq!(ended.status, Some(1), "{sample}");
