@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use anyhow::Result;
 use crdb_local_cluster::{Cluster, Kind};
+use nix::unistd::{Pid, setpgid};
 
 use crate::state::State;
 
@@ -16,6 +17,8 @@ pub const READY: &str = "ready\n";
 /// cluster does not start.
 pub fn run(nodes: Option<usize>) -> Result<()> {
     let (cluster, listener) = start(nodes).inspect_err(|error| println!("{error:#}"))?;
+    // Until now Ctrl-C has stopped this process too. From now on it survives the terminal.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     print!("{READY}");
     for connection in listener.incoming() {
         let mut connection = connection?;

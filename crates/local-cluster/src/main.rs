@@ -3,7 +3,6 @@
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -85,7 +84,6 @@ fn start(nodes: Option<usize>) -> Result<()> {
     let mut daemon = Command::new(env::current_exe()?)
         .arg("daemon")
         .args(nodes.map(|nodes| nodes.to_string()))
-        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -99,14 +97,16 @@ fn start(nodes: Option<usize>) -> Result<()> {
         bail!("{}", printed.trim_end());
     }
     let state = State::read()?.context("the cluster stopped right after it had started")?;
-    println!("Started {}.", state.server);
-    println!("DATABASE_URL='{}'", state.url);
-    if state.write_dotenv()? {
-        println!("Written to .env. Try: cargo run --example postgres-basic");
+    let next = if state.write_dotenv()? {
+        "Written to .env. Try: cargo run --example postgres-basic"
     } else {
-        println!("Your .env exists and was not changed. To use this cluster:");
-        println!("export DATABASE_URL=\"$(scripts/local-cluster url)\"");
-    }
+        "Your .env exists and was not changed. To use this cluster:\n\
+         export DATABASE_URL=\"$(scripts/local-cluster url)\""
+    };
+    println!(
+        "Started {}.\nDATABASE_URL='{}'\n{next}",
+        state.server, state.url
+    );
     Ok(())
 }
 

@@ -148,3 +148,18 @@ async fn a_write_after_an_inner_begin_that_failed_is_not_lost() {
     let committed = cluster.execute("SELECT count(*) FROM nested").unwrap();
     assert_eq!(committed, "2");
 }
+
+/// Until the next await, this runtime sends nothing in the background.
+#[tokio::test]
+async fn when_an_error_comes_back_the_transaction_is_not_open() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let db = connect_to(&cluster).await;
+    let op = async |txn: &DatabaseTransaction| {
+        txn.execute_unprepared("INSERT INTO nested VALUES (1)")
+            .await?;
+        Err::<(), _>(DbErr::Custom("the caller's own error".to_owned()))
+    };
+    run_transaction(&db, op).await.unwrap_err();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    assert_eq!(cluster.execute(open).unwrap(), "0");
+}

@@ -25,7 +25,9 @@ pub async fn connect(url: &DatabaseUrl) -> Result<PgPool, ConnectError> {
         .before_acquire(|conn, usage| {
             Box::pin(async move {
                 if usage.idle_for > Duration::from_secs(30) {
-                    conn.ping().await?;
+                    // A connection that died silently never answers: the pool opens another one.
+                    let ping = timeout(Duration::from_secs(2), conn.ping()).await;
+                    ping.map_err(|_| sqlx::Error::PoolTimedOut)??;
                 }
                 Ok(true)
             })

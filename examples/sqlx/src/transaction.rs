@@ -7,7 +7,8 @@
 //! - `op` may run more than once: avoid side effects outside the database.
 //! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
 //! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
-//!   return its error, because after a failed one sqlx has ended the whole transaction.
+//!   return its error. After a failed one sqlx has ended the whole transaction, and each further
+//!   statement would commit by itself.
 //! - A `run_transaction` inside `op` is a transaction of its own: it needs a second connection, and may
 //!   wait for the locks of the outer one.
 //! - `op` makes no schema changes: CockroachDB commits the statements before them.
@@ -40,7 +41,7 @@ const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
 
 /// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards no transaction is open on the connection, or the connection is closed.
+/// Afterwards the connection has no transaction with changes or locks, or it is closed.
 ///
 /// # Errors
 ///
@@ -82,9 +83,11 @@ pub async fn run_transaction<T, E: Error + 'static>(
             }
         }
     };
-    // Back to the pool, which sends sqlx's ROLLBACK together with its ping.
     drop(txn);
-    conn.0 = None;
+    // The ping sends sqlx's ROLLBACK, which ends the locks. After a commit the pool sends both.
+    if result.is_ok() || conn.get().ping().await.is_ok() {
+        conn.0 = None;
+    }
     result
 }
 

@@ -39,3 +39,17 @@ async fn a_transaction_within_op_is_a_savepoint_and_the_future_can_be_spawned() 
         assert_eq!(entries(&pool).await, [1, 3]);
     }
 }
+
+/// Until the next await, this runtime sends nothing in the background.
+#[tokio::test]
+async fn when_an_error_comes_back_the_transaction_is_not_open() {
+    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
+    let pool = pool(&cluster).await;
+    let op = async |txn: &mut PgConnection| {
+        txn.execute("INSERT INTO nested VALUES (1)").await?;
+        Err::<(), _>(sqlx::Error::RowNotFound)
+    };
+    run_transaction(&pool, op).await.unwrap_err();
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
+    assert_eq!(cluster.execute(open).unwrap(), "0");
+}

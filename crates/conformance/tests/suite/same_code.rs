@@ -13,8 +13,8 @@ const ERRORS: [&str; 5] = [
     "DbErr",
 ];
 
-/// What only one driver has, and the text of the others: a pool may have no connection; the rollback
-/// of tokio-postgres is awaited; sqlx gives its connection back at the end, SeaORM during a pause.
+/// What only one driver has, and the text of the others: a pool may have no connection; the rollbacks of
+/// the asynchronous drivers are awaited; sqlx gives its connection back at the end, SeaORM during a pause.
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "    /// The pool has no connection; `op` did not run.\n",
@@ -23,6 +23,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("    #[error(\"there is no connection\")]\n", ""),
     ("    NoConnection(#[source] PoolError),\n", ""),
     ("    NoConnection(#[source] sqlx::Error),\n", ""),
+    ("            let _ = txn.rollback().await;\n", ""),
     ("break error;", "return Err(error);"),
     ("break Err(error);", "return Err(error);"),
     (
@@ -31,9 +32,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     (
         "    };
-    // Back to the pool, which sends sqlx's ROLLBACK together with its ping.
     drop(txn);
-    conn.0 = None;
+    // The ping sends sqlx's ROLLBACK, which ends the locks. After a commit the pool sends both.
+    if result.is_ok() || conn.get().ping().await.is_ok() {
+        conn.0 = None;
+    }
     result
 }",
         "    }\n}",
