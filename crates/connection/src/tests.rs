@@ -214,19 +214,9 @@ fn a_mistake_is_refused_with_what_to_do() {
         ("postgresql://u@h/", &[("PGSSLROOTCERT", &long)], "sslrootcert is no file, but perhaps"),
     ];
     for (url, variables, message) in mistakes {
-        match read(url, variables) {
-            Ok(_) => panic!("{url:?} is accepted"),
-            Err(error) => {
-                assert!(
-                    error.starts_with(message),
-                    "{url:?}: {error:?}, not {message:?}"
-                );
-                assert!(
-                    !error.contains("MII") && !error.contains("BEGIN"),
-                    "{error}"
-                );
-            }
-        }
+        let error = read(url, variables).err().unwrap_or_default();
+        assert!(error.starts_with(message), "{url:?}: {error:?}");
+        assert!(!error.contains("MII") && !error.contains("BEGIN"));
     }
 }
 

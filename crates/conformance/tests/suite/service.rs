@@ -130,6 +130,8 @@ fn each_request_has_a_clear_answer() {
 
 const BODY: &str = r#"{"from": 1, "to": 2, "amount": 1}"#;
 
+const LOCK: &str = "BEGIN; SELECT * FROM accounts FOR UPDATE; SELECT pg_sleep(3); COMMIT";
+
 /// Requests a transfer of 1, and returns the status of the answer.
 fn transfer(port: u16, key: &str) -> u16 {
     request("POST", port, "/transfers", key, BODY).unwrap().0
@@ -141,8 +143,7 @@ fn clients_that_give_up_do_not_use_up_the_servers_connections() {
     let database = TestDatabase::on(readable_cluster());
     let service = Service::start(&database.text, free_port());
     thread::scope(|scope| {
-        let lock = "BEGIN; SELECT * FROM accounts FOR UPDATE; SELECT pg_sleep(3); COMMIT";
-        scope.spawn(|| database.execute(lock));
+        scope.spawn(|| database.execute(LOCK));
         thread::sleep(Duration::from_millis(500));
         for _ in 0..8 {
             let mut curl = Command::new("curl");
@@ -186,9 +187,8 @@ fn a_shutdown_finishes_what_has_begun() {
     let database = TestDatabase::on(readable_cluster());
     let mut service = Service::start(&database.text, free_port());
     let port = service.port;
-    let lock = "BEGIN; SELECT * FROM accounts FOR UPDATE; SELECT pg_sleep(2); COMMIT";
     thread::scope(|scope| {
-        scope.spawn(|| database.execute(lock));
+        scope.spawn(|| database.execute(LOCK));
         thread::sleep(Duration::from_millis(500));
         let begun = scope.spawn(move || transfer(port, "a"));
         thread::sleep(Duration::from_millis(500));
