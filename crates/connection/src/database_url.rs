@@ -12,7 +12,7 @@ use openssl::ssl::SslConnector;
 
 use crate::explain::{ConnectError, ensure, explain, refuse};
 use crate::location::{self, encode};
-use crate::settings::{self, Settings};
+use crate::settings::{self, SETTINGS, Settings};
 use crate::tls::{self, TLS};
 
 /// A checked connection string. `Debug` shows the hosts only.
@@ -122,13 +122,13 @@ impl DatabaseUrl {
         let mut parameters = TLS.map(|name| self.setting(name)).to_vec();
         // Without `sslrootcert`, sqlx uses the certificates of the operating system.
         parameters.retain(|(_, value)| !["", "system"].contains(value));
-        for name in ["sslrootcert", "sslcert", "sslkey"] {
+        let is_encrypted = self.settings["sslmode"] != "disable";
+        for (name, variable, _) in SETTINGS {
             // sqlx reads these variables too, as names of files even if they are empty.
-            let variable = format!("PG{}", name.to_uppercase());
+            let is_file = is_encrypted && TLS[1..].contains(&name);
             let is_ours = parameters.iter().any(|(own, _)| *own == name);
-            let is_encrypted = self.settings["sslmode"] != "disable";
             ensure(
-                is_ours || !is_encrypted || env::var_os(&variable).is_none(),
+                !is_file || is_ours || env::var_os(variable).is_none(),
                 &format!(
                     "sqlx, which SeaORM uses too, would use {variable} besides the connection string\nUnset {variable}."
                 ),
