@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use crdb_tokio_postgres::run_transaction;
 use deadpool_postgres::Pool;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_util::task::TaskTracker;
@@ -68,14 +68,15 @@ async fn transfer(
     headers: HeaderMap,
     request: Result<Json<Transfer>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let key = headers.get("Idempotency-Key").map(HeaderValue::as_bytes);
-    let is_valid =
-        |key: &&[u8]| (1..=255).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
-    let Some(key) = key.filter(is_valid).map(String::from_utf8_lossy) else {
+    let key = headers.get("Idempotency-Key");
+    let key = key.and_then(|key| key.to_str().ok());
+    let is_valid = |key: &&str| {
+        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let Some(key) = key.filter(is_valid).map(str::to_owned) else {
         let detail = "the header Idempotency-Key must have 1 to 255 visible ASCII characters";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     };
-    let key = key.into_owned();
     let Json(request) = request.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     if request.amount <= 0 {
@@ -100,19 +101,13 @@ async fn transfer(
 async fn account(
     State(Shared { pool, .. }): State<Shared>,
     id: Result<Path<i64>, PathRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Json<Value>, Problem> {
     let Path(id) = id.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let balance = transfer::balance(&pool, id).await;
-    match balance.map_err(Problem::try_again)? {
-        Some(balance) => {
-            let body = json!({ "id": id.to_string(), "balance": balance.to_string() });
-            Ok(Json(body).into_response())
-        }
-        None => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no account {id}"),
-        )),
-    }
+    let balance = balance.map_err(Problem::try_again)?;
+    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("there is no account {id}"));
+    let balance = balance.ok_or_else(missing)?.to_string();
+    Ok(Json(json!({ "id": id.to_string(), "balance": balance })))
 }
 
 /// Answers 200 if the database answers within a second. A load balancer then sends requests.

@@ -51,20 +51,17 @@ async fn main() -> anyhow::Result<()> {
     // Closed from the beginning of the shutdown on: each new request gets 503.
     let running = TaskTracker::new();
     let (begin, begun) = oneshot::channel();
-    let shutdown = {
-        let running = running.clone();
-        async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = ctrl_c() => {}
-            }
-            tracing::info!("finishing the requests that run");
-            running.close();
-            let _ = begin.send(());
-            running.wait().await;
+    let service = handlers::service(pool.clone(), running.clone());
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = ctrl_c() => {}
         }
+        tracing::info!("finishing the requests that run");
+        running.close();
+        let _ = begin.send(());
+        running.wait().await;
     };
-    let service = handlers::service(pool.clone(), running);
     let server = axum::serve(listener, service).with_graceful_shutdown(shutdown);
     let limit = async {
         let _ = begun.await;
