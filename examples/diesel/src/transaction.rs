@@ -157,6 +157,7 @@ impl Txn<'_> {
     fn begin_again(&mut self) -> QueryResult<()> {
         // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
         let _ = self.conn.batch_execute("ROLLBACK");
+        // Random: transactions that failed together must not meet again.
         sleep(Duration::from_micros(fastrand::u64(..=100_000)));
         self.begin()
     }

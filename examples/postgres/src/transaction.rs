@@ -128,6 +128,7 @@ impl Txn<'_> {
     fn begin_again(&mut self) -> Result<(), postgres::Error> {
         // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
         let _ = self.client.batch_execute("ROLLBACK");
+        // Random: transactions that failed together must not meet again.
         sleep(Duration::from_micros(fastrand::u64(..=100_000)));
         self.client.batch_execute(BEGIN)
     }

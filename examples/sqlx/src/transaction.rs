@@ -144,6 +144,7 @@ impl Conn {
     async fn begin_again(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
         // The ping sends the ROLLBACK that sqlx has queued.
         let _ = self.get().ping().await;
+        // Random: transactions that failed together must not meet again.
         sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
         self.begin().await
     }

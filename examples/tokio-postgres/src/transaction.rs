@@ -145,6 +145,7 @@ impl Txn {
     async fn begin_again(&mut self) -> Result<(), tokio_postgres::Error> {
         // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
         let _ = self.client().batch_execute("ROLLBACK").await;
+        // Random: transactions that failed together must not meet again.
         sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
         self.client().batch_execute(BEGIN).await
     }

@@ -68,6 +68,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "        if !restarted {
             // sqlx sends ROLLBACK and gives the connection back to the pool.
             drop(txn);
+            // Random: transactions that failed together must not meet again.
             sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
             match begin(db).await {
                 Ok(begun) => txn = begun,
