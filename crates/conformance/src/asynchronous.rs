@@ -36,7 +36,7 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Declares a pool with its runtime, and implements [`Driver`] and [`Asynchronous`] for it. The
-/// module has the sample as `transfer`, and the functions `execute` and `read` for its type of a
+/// module has the sample as `transfer`, its `brief!`, and the functions `execute` and `read` for its type of a
 /// transaction, and `execute_in` for its pool.
 macro_rules! asynchronous {
     ($driver:ident, $name:literal, $package:ident, $pool:ty, $txn:ty) => {
@@ -83,6 +83,16 @@ macro_rules! asynchronous {
                 let op = async |txn: $txn| op(&mut Blocking(txn));
                 let transaction = $package::run_transaction(&self.pool, op);
                 Ok(self.runtime.block_on(transaction)?)
+            }
+
+            fn transact_briefly<E: std::error::Error + Send + Sync + 'static>(
+                &mut self,
+                mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+            ) -> Result<(), TransactionError> {
+                let op = async |txn: $txn| op(&mut Blocking(txn));
+                Ok(self
+                    .runtime
+                    .block_on(brief::run_transaction(&self.pool, op))?)
             }
         }
 

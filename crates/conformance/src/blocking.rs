@@ -1,7 +1,7 @@
 //! What the blocking drivers have in common.
 
 /// Declares a connection, and implements [`Driver`](crate::Driver) for it. The module has the sample
-/// as `transfer`, and implements [`Sql`](crate::Sql) for the driver's type of a connection.
+/// as `transfer` and its `brief!`, and implements [`Sql`](crate::Sql) for the driver's type of a connection.
 macro_rules! blocking {
     ($driver:ident, $name:literal, $package:ident, $connection:ty) => {
         /// A connection.
@@ -38,6 +38,13 @@ macro_rules! blocking {
                 mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
             ) -> Result<(), TransactionError> {
                 Ok($package::run_transaction(&mut self.0, |txn| op(txn))?)
+            }
+
+            fn transact_briefly<E: std::error::Error + Send + Sync + 'static>(
+                &mut self,
+                mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+            ) -> Result<(), TransactionError> {
+                Ok(brief::run_transaction(&mut self.0, |txn| op(txn))?)
             }
         }
     };

@@ -6,13 +6,14 @@ use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::blocking::blocking;
-use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/transfer.rs"]
 mod transfer;
 
 from_driver!(crdb_diesel);
+brief!("diesel");
 blocking!(Diesel, "diesel", crdb_diesel, PgConnection);
 
 impl Sql for PgConnection {

@@ -52,6 +52,16 @@ pub trait Driver: Sized + Send + 'static {
         &mut self,
         op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError>;
+
+    /// Runs `op` with a copy of `run_transaction` that retries for one second instead of 30.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `run_transaction` does.
+    fn transact_briefly<E: Error + Send + Sync + 'static>(
+        &mut self,
+        op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
+    ) -> Result<(), TransactionError>;
 }
 
 /// Runs SQL text within a transaction.
@@ -89,6 +99,18 @@ pub enum TransactionError {
 pub(crate) fn insert_entry(entry: i64) -> String {
     format!("INSERT INTO ledger (entry) VALUES ({entry})")
 }
+
+/// Declares a driver's copy of `run_transaction` with a time limit of one second, and converts its
+/// `TransactionError`.
+macro_rules! brief {
+    ($driver:literal $(, $no_connection:ident)?) => {
+        mod brief {
+            include!(concat!(env!("OUT_DIR"), "/", $driver, ".rs"));
+        }
+        $crate::driver::from_driver!(brief $(, $no_connection)?);
+    };
+}
+pub(crate) use brief;
 
 /// Converts the `TransactionError` of a driver's package.
 macro_rules! from_driver {

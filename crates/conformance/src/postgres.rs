@@ -4,13 +4,14 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use postgres::Client;
 
 use crate::blocking::blocking;
-use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/postgres/transfer.rs"]
 mod transfer;
 
 from_driver!(crdb_postgres);
+brief!("postgres");
 blocking!(Postgres, "postgres", crdb_postgres, Client);
 
 impl Sql for Client {

@@ -5,13 +5,14 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbBackend, DbErr, Statement};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
-use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sea-orm/transfer.rs"]
 mod transfer;
 
-from_driver!(crdb_sea_orm);
+from_driver!(crdb_sea_orm, NoConnection);
+brief!("sea-orm", NoConnection);
 asynchronous!(
     SeaOrm,
     "sea-orm",

@@ -4,13 +4,14 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use sqlx::{AssertSqlSafe, Error, Executor, PgConnection, PgPool};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
-use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sqlx/transfer.rs"]
 mod transfer;
 
 from_driver!(crdb_sqlx, NoConnection);
+brief!("sqlx", NoConnection);
 asynchronous!(Sqlx, "sqlx", crdb_sqlx, PgPool, &mut PgConnection);
 
 async fn execute(txn: &mut PgConnection, sql: &str) -> Result<(), Error> {

@@ -5,13 +5,14 @@ use deadpool_postgres::Pool;
 use tokio_postgres::{Client, Error};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
-use crate::driver::{AnyError, Driver, Sql, TransactionError, from_driver, insert_entry};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/tokio-postgres/transfer.rs"]
 mod transfer;
 
 from_driver!(crdb_tokio_postgres, NoConnection);
+brief!("tokio-postgres", NoConnection);
 asynchronous!(
     TokioPostgres,
     "tokio-postgres",

@@ -1,22 +1,12 @@
-//! `run_transaction` runs a transaction, and runs it again when the server asks for a retry.
-//!
-//! `run_transaction(&mut conn, |txn| transfer_funds(txn, 3, 4, 100))?`
+//! `run_transaction` runs a transaction, and runs it again if the server asks for a retry.
 //!
 //! Copy this file into your program; besides `diesel` it needs `fastrand`, `log` and `thiserror`.
-//! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `transaction()` is a savepoint, and a nested
-//!   `run_transaction` is an error.
-//! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
-//!
-//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
+//! The protocol: <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
 use std::error::Error;
 use std::iter::successors;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection};
 use diesel::result::DatabaseErrorKind as Kind;
@@ -25,50 +15,97 @@ use diesel::{PgConnection, QueryResult};
 
 use TransactionError::{AmbiguousCommit, Database, Operation};
 
-const MAX_RETRIES: usize = 50;
+/// No run begins later than this after the first one began.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+/// Each pause is a random part of this: transactions that failed together must not meet again.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// CockroachDB restarts a transaction from the savepoint of this name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// Fails if `op` has ended the transaction: then the savepoint is gone.
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 
-/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards no transaction is open on the connection, unless one was open before: that is an error.
+/// Runs `op` in a SERIALIZABLE transaction and commits. If the server asks for a retry, runs it again,
+/// for up to 30 seconds. Afterwards no transaction is open on the connection, or it is closed.
+///
+/// - `op` can run more than once: avoid side effects outside the database.
+/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
+///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. A
+///   `transaction()` in `op` is a savepoint; a `run_transaction` in `op` returns an error.
+/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - For a time limit, let `op` return an error of its own when the time is over.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back, or if its outcome is not known.
+/// Returns an error if the transaction was rolled back (`Operation`, `Database`), or if its outcome
+/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+///
+/// # Panics
+///
+/// Panics if `op` does, and rolls back.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use diesel::{RunQueryDsl, sql_query};
+/// # fn example(conn: &mut diesel::PgConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// crdb_diesel::run_transaction(conn, |txn| {
+///     sql_query("UPDATE accounts SET balance = 0 WHERE id = 3").execute(txn)
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn run_transaction<T, E: Error + 'static>(
     conn: &mut PgConnection,
     mut op: impl FnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     let mut txn = Txn { conn, open: false };
-    txn.begin().map_err(Database)?;
-    let mut retries = 0;
+    txn.send(BEGIN).map_err(Database)?;
+    let (began, mut retries) = (Instant::now(), 0);
     loop {
         let error = match op(txn.conn) {
-            Ok(value) => match txn.commit() {
-                Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => Database(error),
-                Err(error) => AmbiguousCommit(error),
+            Ok(value) => match (txn.is_closed(), txn.send(COMMIT)) {
+                (_, Ok(())) => return Ok(value),
+                (closed, Err(error)) if closed || proves_rollback(&error) => Database(error),
+                (_, Err(error)) => AmbiguousCommit(error),
             },
             Err(error) => Operation(error),
         };
-        let Some((sqlstate, message)) = retry_error(&error) else {
+        let retry = retry_error(&error);
+        let again = retry.is_some() && began.elapsed() + MAX_PAUSE < RETRY_FOR;
+        // The first time, restart at once and keep the locks. Then pause outside a transaction:
+        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
+        let in_place =
+            again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
+        let answer = txn.send(if in_place { RESTART } else { ROLLBACK });
+        let answer = match (&error, answer) {
+            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
+                log::error!("op has ended its transaction, and failed: {error}");
+                return Err(AmbiguousCommit(answer));
+            }
+            (_, answer) => answer,
+        };
+        let Some((sqlstate, message)) = retry else {
             return Err(error);
         };
-        if retries == MAX_RETRIES {
-            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+        if !again {
+            let seconds = began.elapsed().as_secs_f32();
+            log::warn!("gave up after {retries} retries in {seconds:.1} s: {sqlstate} {message}");
             return Err(error);
         }
         retries += 1;
         log::debug!("retry {retries}: {sqlstate} {message}");
-        // The first time, restart at once and keep the locks. Then pause outside a transaction:
-        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
-        let in_place = retries == 1 && message.starts_with("restart transaction");
-        let restarted = in_place && txn.conn.batch_execute(RESTART).is_ok();
-        if !restarted && txn.begin_again().is_err() {
+        if in_place && answer.is_ok() {
+            continue;
+        }
+        sleep(MAX_PAUSE.mul_f32(fastrand::f32()));
+        if let Err(begin) = txn.send(BEGIN) {
+            log::warn!("retry {retries} cannot begin: {begin}");
             return Err(error);
         }
     }
@@ -113,24 +150,35 @@ const RETRY_MESSAGES: [(&str, &str); 3] = [
     ("40P01", "deadlock detected"),
 ];
 
-/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
+/// The answers to a commit that prove a rollback, apart from Diesel's kinds: 40P01, 25P02 and 25P03.
+const ROLLED_BACK: [&str; 3] = [
+    "deadlock detected",
+    "current transaction is aborted",
+    "terminating connection due to idle-in-transaction",
+];
+
+/// The answers to a rollback if `op` has ended the transaction: 3B001, 25P01, and on CockroachDB 25000
+/// after RELEASE.
+const ENDED: [&str; 3] = [
+    "savepoint \"cockroach_restart\" does not exist",
+    "ROLLBACK TO SAVEPOINT can only be used in transaction blocks",
+    "current transaction is committed",
+];
+
+fn begins_with(error: &diesel::result::Error, messages: &[&str]) -> bool {
+    let found = error.to_string();
+    messages.iter().any(|begin| found.starts_with(begin))
+}
+
+/// Returns whether this answer to a commit proves a rollback. Diesel passes on no SQLSTATE, but a kind
+/// for 40001 and for those that begin with 23.
 fn proves_rollback(error: &diesel::result::Error) -> bool {
-    let DatabaseError(kind, details) = error else {
-        return false;
-    };
-    // Diesel passes on no other SQLSTATE.
-    let messages = [
-        "deadlock detected",                                 // 40P01
-        "current transaction is aborted",                    // 25P02
-        "terminating connection due to idle-in-transaction", // 25P03
-    ];
-    match kind {
-        Kind::SerializationFailure => true,
-        Kind::UniqueViolation | Kind::ForeignKeyViolation | Kind::NotNullViolation => true,
-        Kind::CheckViolation | Kind::RestrictViolation | Kind::ExclusionViolation => true,
-        _ => messages
-            .iter()
-            .any(|begin| details.message().starts_with(begin)),
+    match error {
+        DatabaseError(Kind::SerializationFailure | Kind::UniqueViolation, _) => true,
+        DatabaseError(Kind::ForeignKeyViolation | Kind::NotNullViolation, _) => true,
+        DatabaseError(Kind::CheckViolation | Kind::RestrictViolation, _) => true,
+        DatabaseError(Kind::ExclusionViolation, _) => true,
+        error => begins_with(error, &ROLLED_BACK),
     }
 }
 
@@ -141,25 +189,23 @@ struct Txn<'a> {
 }
 
 impl Txn<'_> {
-    fn begin(&mut self) -> QueryResult<()> {
-        // Diesel counts the transaction, so that a transaction within `op` is a savepoint.
-        let begun = AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN);
-        self.open = begun != Err(AlreadyInTransaction);
-        begun
-    }
-
-    fn commit(&mut self) -> QueryResult<()> {
-        self.conn.batch_execute(COMMIT)?;
-        self.open = false;
+    fn send(&mut self, statement: &str) -> QueryResult<()> {
+        if statement == BEGIN {
+            // Diesel counts the transaction, so that a transaction within `op` is a savepoint.
+            let begun = AnsiTransactionManager::begin_transaction_sql(self.conn, BEGIN);
+            self.open = begun != Err(AlreadyInTransaction);
+            return begun;
+        }
+        self.open = true;
+        self.conn.batch_execute(statement)?;
+        self.open = statement == RESTART;
         Ok(())
     }
 
-    fn begin_again(&mut self) -> QueryResult<()> {
-        // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
-        let _ = self.conn.batch_execute("ROLLBACK");
-        // Random: transactions that failed together must not meet again.
-        sleep(Duration::from_micros(fastrand::u64(..=100_000)));
-        self.begin()
+    /// Returns whether the server has closed the connection.
+    fn is_closed(&mut self) -> bool {
+        // Reads what has arrived: first the server's last message, then the end of the connection.
+        (0..2).any(|_| matches!(self.conn.notifications_iter().next(), Some(Err(_))))
     }
 }
 

@@ -1,72 +1,111 @@
-//! `run_transaction` runs a transaction, and runs it again when the server asks for a retry.
-//!
-//! `run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100))?`
+//! `run_transaction` runs a transaction, and runs it again if the server asks for a retry.
 //!
 //! Copy this file into your program; besides `postgres` it needs `fastrand`, `log` and `thiserror`.
-//! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK, and calls neither `transaction()` nor `run_transaction`
-//!   with `txn`: the inner commit would commit the outer half. Savepoints are fine.
-//! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
-//!
-//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
+//! The protocol: <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
 use std::error::Error;
 use std::iter::successors;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use postgres::error::{DbError, SqlState};
 
 use TransactionError::{AmbiguousCommit, Database, Operation};
 
-const MAX_RETRIES: usize = 50;
+/// No run begins later than this after the first one began.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+/// Each pause is a random part of this: transactions that failed together must not meet again.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// CockroachDB restarts a transaction from the savepoint of this name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// Fails if `op` has ended the transaction: then the savepoint is gone.
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 
-/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards no transaction is open on the connection, or the connection is closed.
+/// Runs `op` in a SERIALIZABLE transaction and commits. If the server asks for a retry, runs it again,
+/// for up to 30 seconds. Afterwards no transaction is open on the connection, or it is closed.
+///
+/// - `op` can run more than once: avoid side effects outside the database.
+/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no `transaction()` or
+///   `run_transaction` on its argument, no schema change (CockroachDB commits before it). If it does,
+///   it is not run again, and the result is [`AmbiguousCommit`]. Savepoints are fine.
+/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - For a time limit, let `op` return an error of its own when the time is over.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back, or if its outcome is not known.
+/// Returns an error if the transaction was rolled back (`Operation`, `Database`), or if its outcome
+/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+///
+/// # Panics
+///
+/// Panics if `op` does, and rolls back.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn example(client: &mut postgres::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// crdb_postgres::run_transaction(client, |txn| {
+///     txn.execute("UPDATE accounts SET balance = 0 WHERE id = $1", &[&3_i64])
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn run_transaction<T, E: Error + 'static>(
     client: &mut Client,
     mut op: impl FnMut(&mut Client) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
     let mut txn = Txn { client, open: true };
-    txn.client.batch_execute(BEGIN).map_err(Database)?;
-    let mut retries = 0;
+    txn.send(BEGIN).map_err(Database)?;
+    let (began, mut retries) = (Instant::now(), 0);
     loop {
         let error = match op(txn.client) {
-            Ok(value) => match txn.commit() {
-                Ok(()) => return Ok(value),
-                Err(error) if proves_rollback(&error) => Database(error),
-                Err(error) => AmbiguousCommit(error),
+            // On a closed connection, the driver sends no COMMIT.
+            Ok(value) => match (txn.client.is_closed(), txn.send(COMMIT)) {
+                (_, Ok(())) => return Ok(value),
+                (closed, Err(error)) if closed || begins_with(&error, &ROLLED_BACK) => {
+                    Database(error)
+                }
+                (_, Err(error)) => AmbiguousCommit(error),
             },
             Err(error) => Operation(error),
         };
-        let Some((sqlstate, message)) = retry_error(&error) else {
+        let retry = retry_error(&error);
+        let again = retry.is_some() && began.elapsed() + MAX_PAUSE < RETRY_FOR;
+        // The first time, restart at once and keep the locks. Then pause outside a transaction:
+        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
+        let in_place =
+            again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
+        let answer = txn.send(if in_place { RESTART } else { ROLLBACK });
+        let answer = match (&error, answer) {
+            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
+                log::error!("op has ended its transaction, and failed: {error}");
+                return Err(AmbiguousCommit(answer));
+            }
+            (_, answer) => answer,
+        };
+        let Some((sqlstate, message)) = retry else {
             return Err(error);
         };
-        if retries == MAX_RETRIES {
-            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
+        if !again {
+            let seconds = began.elapsed().as_secs_f32();
+            log::warn!("gave up after {retries} retries in {seconds:.1} s: {sqlstate} {message}");
             return Err(error);
         }
         retries += 1;
         log::debug!("retry {retries}: {sqlstate} {message}");
-        // The first time, restart at once and keep the locks. Then pause outside a transaction:
-        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
-        let in_place = retries == 1 && message.starts_with("restart transaction");
-        let restarted = in_place && txn.client.batch_execute(RESTART).is_ok();
-        if !restarted && txn.begin_again().is_err() {
+        if in_place && answer.is_ok() {
+            continue;
+        }
+        sleep(MAX_PAUSE.mul_f32(fastrand::f32()));
+        if let Err(begin) = txn.send(BEGIN) {
+            log::warn!("retry {retries} cannot begin: {begin}");
             return Err(error);
         }
     }
@@ -90,26 +129,23 @@ pub enum TransactionError<E: Error + 'static> {
 fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str)> {
     let mut chain = successors(Some(error), |&error| error.source());
     let error = chain.find_map(|error| error.downcast_ref::<DbError>())?;
-    match *error.code() {
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
-            Some((error.code().code(), error.message()))
-        }
-        _ => None,
-    }
+    let is_retry = ["40001", "40P01"].contains(&error.code().code());
+    is_retry.then(|| (error.code().code(), error.message()))
 }
 
-/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
-fn proves_rollback(error: &postgres::Error) -> bool {
-    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
-    // OPTION violation, P0 PL/pgSQL error.
-    let classes = ["22", "23", "40", "44", "P0"];
-    match error.code() {
-        // The server does not know whether the transaction was committed.
-        None | Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) => false,
-        Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => true,
-        Some(&SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT) => true,
-        Some(code) => classes.iter().any(|class| code.code().starts_with(class)),
-    }
+/// SQLSTATEs that prove a rollback in answer to a commit: data exceptions (22), violated constraints (23,
+/// 44), rollbacks (40; 40003 is unknown), PL/pgSQL errors (P0), failed and idle transactions.
+const ROLLED_BACK: [&str; 10] = [
+    "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
+];
+
+/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
+/// on CockroachDB a transaction that RELEASE has committed.
+const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+
+fn begins_with(error: &postgres::Error, sqlstates: &[&str]) -> bool {
+    let found = error.code().map_or("", SqlState::code);
+    sqlstates.iter().any(|begin| found.starts_with(begin))
 }
 
 /// The transaction. If it is dropped while it is open, it is rolled back.
@@ -119,18 +155,11 @@ struct Txn<'a> {
 }
 
 impl Txn<'_> {
-    fn commit(&mut self) -> Result<(), postgres::Error> {
-        self.client.batch_execute(COMMIT)?;
-        self.open = false;
+    fn send(&mut self, statement: &str) -> Result<(), postgres::Error> {
+        self.open = true;
+        self.client.batch_execute(statement)?;
+        self.open = [BEGIN, RESTART].contains(&statement);
         Ok(())
-    }
-
-    fn begin_again(&mut self) -> Result<(), postgres::Error> {
-        // If the commit has ended the transaction, CockroachDB rejects this ROLLBACK.
-        let _ = self.client.batch_execute("ROLLBACK");
-        // Random: transactions that failed together must not meet again.
-        sleep(Duration::from_micros(fastrand::u64(..=100_000)));
-        self.client.batch_execute(BEGIN)
     }
 }
 

@@ -1,97 +1,139 @@
-//! `run_transaction` runs a transaction, and runs it again when the server asks for a retry.
-//!
-//! `run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
+//! `run_transaction` runs a transaction, and runs it again if the server asks for a retry.
 //!
 //! Copy this file into your program; besides `sea-orm` it needs `fastrand`, `log`, `thiserror` and
 //! `tokio`.
-//! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
-//!   return its error. After a failed one sqlx has ended the whole transaction, and each further
-//!   statement would commit by itself.
-//! - A `run_transaction` inside `op` is a transaction of its own: it needs a second connection, and may
-//!   wait for the locks of the outer one.
-//! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
-//! - `op` is `async move` and owns what it captures (no references), so that the future can be
-//!   spawned.
-//!
-//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
+//! The protocol: <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
 use std::error::Error;
 use std::iter::successors;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbErr, RuntimeErr, TransactionTrait};
 use tokio::time::sleep;
 
-use TransactionError::{AmbiguousCommit, Database, Operation};
+use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
 
-const MAX_RETRIES: usize = 50;
+/// No run begins later than this after the first one began.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+/// Each pause is a random part of this: transactions that failed together must not meet again.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// sqlx has sent BEGIN. CockroachDB restarts a transaction from the savepoint of this name.
+/// CockroachDB restarts a transaction from the savepoint of this name.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
+/// The same after sqlx's own BEGIN.
 const AFTER_BEGIN: &str =
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// Fails if `op` has ended the transaction: then the savepoint is gone.
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot. sqlx then
 /// sends a ROLLBACK: the last BEGIN opens a transaction for it.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
 
-/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards the connection has no transaction with changes or locks, or it is closed.
+/// Runs `op` in a SERIALIZABLE transaction and commits. If the server asks for a retry, runs it again,
+/// for up to 30 seconds. Afterwards the pool has no open transaction.
+///
+/// - `op` can run more than once: avoid side effects outside the database.
+/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
+///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. A
+///   `begin` in `op` is a savepoint: await it to the end. If it is dropped before, or fails, sqlx
+///   ends the whole transaction. A `run_transaction` in `op` is a transaction of its own, on a second
+///   connection; it may wait for the locks of the outer one.
+/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - `op` is `async move` and owns what it captures, so that the future can be spawned.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back, or if its outcome is not known.
+/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if its outcome
+/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the transaction is rolled back, unless it was waiting for the commit: then
+/// its outcome is not known. For a time limit, let `op` return an error when the time is over.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use sea_orm::{ConnectionTrait, DatabaseConnection};
+/// # async fn example(db: DatabaseConnection) -> Result<(), Box<dyn std::error::Error>> {
+/// crdb_sea_orm::run_transaction(&db, async move |txn| {
+///     txn.execute_unprepared("UPDATE accounts SET balance = 0 WHERE id = 3").await
+/// })
+/// .await?;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn run_transaction<T, E: Error + 'static>(
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut txn = begin(db).await.map_err(Database)?;
-    let mut retries = 0;
-    loop {
+    let txn = begin(db).await?;
+    let (began, mut retries) = (Instant::now(), 0);
+    let (error, has_savepoint) = loop {
         let error = match op(&txn).await {
             Ok(value) => match txn.execute_unprepared(COMMIT).await {
                 Ok(_) => return Ok(value),
-                Err(error) if proves_rollback(&error) => Database(error),
+                Err(error) if begins_with(&error, &ROLLED_BACK) => Database(error),
                 Err(error) => AmbiguousCommit(error),
             },
             Err(error) => Operation(error),
         };
-        let Some((sqlstate, message)) = retry_error(&error) else {
-            let _ = txn.rollback().await;
-            return Err(error);
+        let retry = retry_error(&error);
+        let again = retry.is_some() && began.elapsed() + MAX_PAUSE < RETRY_FOR;
+        // The first time, restart at once and keep the locks. Then pause outside a transaction:
+        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
+        let in_place =
+            again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
+        // At the end, sqlx's own ROLLBACK follows.
+        let anew = again && !in_place;
+        let answer = roll_back(&txn, if anew { ROLLBACK } else { RESTART }).await;
+        let answer = match (&error, answer) {
+            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
+                log::error!("op has ended its transaction, and failed: {error}");
+                break (AmbiguousCommit(answer), false);
+            }
+            (_, answer) => answer,
         };
-        if retries == MAX_RETRIES {
-            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
-            let _ = txn.rollback().await;
-            return Err(error);
+        let Some((sqlstate, message)) = retry else {
+            break (error, answer.is_ok());
+        };
+        if !again {
+            let seconds = began.elapsed().as_secs_f32();
+            log::warn!("gave up after {retries} retries in {seconds:.1} s: {sqlstate} {message}");
+            break (error, answer.is_ok());
         }
         retries += 1;
         log::debug!("retry {retries}: {sqlstate} {message}");
-        // The first time, restart at once and keep the locks. Then pause outside a transaction:
-        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
-        let in_place = retries == 1 && message.starts_with("restart transaction");
-        let restarted = in_place && txn.execute_unprepared(RESTART).await.is_ok();
-        if !restarted {
-            // sqlx sends ROLLBACK and gives the connection back to the pool.
-            drop(txn);
-            // Random: transactions that failed together must not meet again.
-            sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
-            match begin(db).await {
-                Ok(begun) => txn = begun,
-                Err(_) => return Err(error),
-            }
+        if in_place && answer.is_ok() {
+            continue;
         }
+        sleep(MAX_PAUSE.mul_f32(fastrand::f32())).await;
+        if let Err(begin) = txn.execute_unprepared(BEGIN).await {
+            log::warn!("retry {retries} cannot begin: {begin}");
+            break (error, false);
+        }
+    };
+    if has_savepoint {
+        let _ = txn.rollback().await;
+    } else {
+        // sqlx may have lost count, and send no ROLLBACK. If it sends a second one that the server
+        // rejects, the pool closes the connection.
+        let _ = txn.execute_unprepared("ROLLBACK").await;
     }
+    Err(error)
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError<E: Error + 'static> {
+    /// The pool has no connection; `op` did not run.
+    #[error("there is no connection")]
+    NoConnection(#[source] DbErr),
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
@@ -126,16 +168,19 @@ const RETRY_MESSAGES: [(&str, &str); 3] = [
     ("40P01", "deadlock detected"),
 ];
 
-/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
-fn proves_rollback(error: &DbErr) -> bool {
-    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
-    // OPTION violation, P0 PL/pgSQL error, 25P02 failed transaction, 25P03 idle transaction.
-    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    match server_error(error).map(PgDatabaseError::code) {
-        // The server does not know whether the transaction was committed.
-        None | Some("40003") => false,
-        Some(code) => proofs.iter().any(|proof| code.starts_with(proof)),
-    }
+/// SQLSTATEs that prove a rollback in answer to a commit: data exceptions (22), violated constraints (23,
+/// 44), rollbacks (40; 40003 is unknown), PL/pgSQL errors (P0), failed and idle transactions.
+const ROLLED_BACK: [&str; 10] = [
+    "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
+];
+
+/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
+/// on CockroachDB a transaction that RELEASE has committed.
+const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+
+fn begins_with(error: &DbErr, sqlstates: &[&str]) -> bool {
+    let found = server_error(error).map_or("", PgDatabaseError::code);
+    sqlstates.iter().any(|begin| found.starts_with(begin))
 }
 
 /// Returns the server's error: a source of this error.
@@ -149,13 +194,35 @@ fn server_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a PgDatabaseEr
 
 /// Begins in a task of its own, which completes even if the caller's future is dropped. sqlx 0.9.0
 /// loses a transaction if BEGIN is not awaited to the end (transact-rs/sqlx#4385).
-async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    let db = db.clone();
-    let task = tokio::spawn(async move {
-        let txn = db.begin().await?;
-        txn.execute_unprepared(AFTER_BEGIN).await?;
-        Ok(txn)
-    });
-    let stopped = |error| Err(DbErr::Custom(format!("BEGIN was interrupted: {error}")));
-    task.await.unwrap_or_else(stopped)
+async fn begin<E: Error + 'static>(
+    db: &DatabaseConnection,
+) -> Result<DatabaseTransaction, TransactionError<E>> {
+    let mut others = db.get_postgres_connection_pool().size();
+    loop {
+        let pool = db.clone();
+        let task = tokio::spawn(async move {
+            let txn = pool.begin().await?;
+            txn.execute_unprepared(AFTER_BEGIN).await?;
+            Ok(txn)
+        });
+        let stopped = |error| Err(DbErr::Custom(format!("BEGIN was interrupted: {error}")));
+        match task.await.unwrap_or_else(stopped) {
+            Ok(txn) => return Ok(txn),
+            Err(error @ (DbErr::ConnectionAcquire(_) | DbErr::Conn(_))) => {
+                return Err(NoConnection(error));
+            }
+            // After the database has restarted, each connection of the pool can be dead.
+            Err(_) if others > 0 => others -= 1,
+            Err(error) => return Err(Database(error)),
+        }
+    }
+}
+
+/// Sends the statement. sqlx may have queued one for a nested `begin` that was dropped. If the server
+/// rejects that one, its error comes first: the second answer is the answer to this statement.
+async fn roll_back(txn: &DatabaseTransaction, statement: &str) -> Result<(), DbErr> {
+    if txn.execute_unprepared(statement).await.is_err() {
+        txn.execute_unprepared(statement).await?;
+    }
+    Ok(())
 }

@@ -1,11 +1,14 @@
 //! Transactions within a transaction are savepoints.
 
-use crdb_local_cluster::{Cluster, Kind};
-use crdb_sea_orm::{connect, run_transaction};
+use std::time::Duration;
+
+use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_sea_orm::{TransactionError as Outcome, connect, run_transaction};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
     TransactionError, TransactionTrait,
 };
+use tokio::time::timeout;
 
 /// Connects, and creates the table `nested`.
 async fn connect_to(cluster: &Cluster) -> DatabaseConnection {
@@ -121,32 +124,57 @@ async fn a_retry_error_of_an_inner_transaction_is_found() {
     }
 }
 
-/// sqlx ends the outer transaction if the BEGIN of an inner one fails; the retry begins anew.
+/// sqlx ends the outer transaction if the BEGIN of an inner one fails.
 #[tokio::test]
 async fn a_write_after_an_inner_begin_that_failed_is_not_lost() {
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
     let db = connect_to(&cluster).await;
     create_ask_for_retry(&cluster, "restart transaction: forced");
-    let mut runs = 0;
-    run_transaction(&db, async |txn| {
-        runs += 1;
-        if runs == 1 {
-            let slow = txn.execute_unprepared("SELECT pg_sleep(0.2), ask_for_retry()");
-            let limit = std::time::Duration::from_millis(50);
-            tokio::time::timeout(limit, slow).await.unwrap_err();
-            txn.begin().await?.commit().await?;
-        }
-        txn.execute_unprepared("INSERT INTO nested VALUES (1)")
-            .await
-    })
-    .await
-    .unwrap();
-    assert_eq!(runs, 2);
-    db.execute_unprepared("INSERT INTO nested VALUES (2)")
-        .await
-        .unwrap();
-    let committed = cluster.execute("SELECT count(*) FROM nested").unwrap();
-    assert_eq!(committed, "2");
+    let result = run_transaction(&db, async |txn| {
+        let slow = txn.execute_unprepared("SELECT pg_sleep(0.2), ask_for_retry()");
+        timeout(Duration::from_millis(50), slow).await.unwrap_err();
+        txn.begin().await?.commit().await
+    });
+    let result = result.await;
+    assert!(
+        matches!(result, Err(Outcome::AmbiguousCommit(_))),
+        "{result:?}"
+    );
+    assert_insert_is_committed(&cluster, &db).await;
+}
+
+/// Inserts on a connection of the pool, and reads the entry on another one.
+async fn assert_insert_is_committed(cluster: &Cluster, db: &DatabaseConnection) {
+    let insert = "INSERT INTO nested VALUES (1)";
+    db.execute_unprepared(insert).await.unwrap();
+    let other = connect(&cluster.url().parse().unwrap()).await.unwrap();
+    assert_eq!(entries(&other).await, 1);
+}
+
+/// Each `begin` that is dropped decrements the depth that sqlx counts, so that it sends no ROLLBACK.
+#[tokio::test]
+async fn after_nested_begins_that_time_out_no_later_write_is_lost() {
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
+        connect_to(&cluster).await;
+        let relay = Relay::start(cluster.port()).unwrap();
+        let url = cluster.url_through(&relay).parse().unwrap();
+        let db = connect(&url).await.unwrap();
+        relay.set_delay(Duration::from_millis(20));
+        let result = run_transaction(&db, async |txn| {
+            for _ in 0..2 {
+                let begin = timeout(Duration::from_millis(5), txn.begin()).await;
+                assert!(begin.is_err(), "the relay delays it");
+            }
+            Err::<(), _>(DbErr::Custom("the caller's own error".to_owned()))
+        });
+        let result = result.await;
+        assert!(
+            matches!(result, Err(Outcome::AmbiguousCommit(_))),
+            "{result:?}"
+        );
+        assert_insert_is_committed(&cluster, &db).await;
+    }
 }
 
 /// Until the next await, this runtime sends nothing in the background.

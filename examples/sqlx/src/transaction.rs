@@ -1,94 +1,142 @@
-//! `run_transaction` runs a transaction, and runs it again when the server asks for a retry.
-//!
-//! `run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await).await?`
+//! `run_transaction` runs a transaction, and runs it again if the server asks for a retry.
 //!
 //! Copy this file into your program; besides `sqlx` it needs `fastrand`, `log`, `thiserror` and
 //! `tokio`.
-//! - `op` may run more than once: avoid side effects outside the database.
-//! - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-//! - `op` sends no BEGIN, COMMIT or ROLLBACK. A nested `begin` is a savepoint: await it to the end and
-//!   return its error. After a failed one sqlx has ended the whole transaction, and each further
-//!   statement would commit by itself.
-//! - A `run_transaction` inside `op` is a transaction of its own: it needs a second connection, and may
-//!   wait for the locks of the outer one.
-//! - `op` makes no schema changes: CockroachDB commits the statements before them.
-//! - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-//!   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
-//! - `op` is `async move` and owns what it captures (no references), so that the future can be
-//!   spawned.
-//!
-//! <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
+//! The protocol: <https://www.cockroachlabs.com/docs/stable/advanced-client-side-transaction-retries>
 
 use std::error::Error;
 use std::iter::successors;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgDatabaseError;
-use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres};
 use tokio::time::sleep;
 
 use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
 
-const MAX_RETRIES: usize = 50;
+/// No run begins later than this after the first one began.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+/// Each pause is a random part of this: transactions that failed together must not meet again.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// CockroachDB restarts a transaction from the savepoint of this name.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 const RESTART: &str = "ROLLBACK TO SAVEPOINT cockroach_restart";
+/// Fails if `op` has ended the transaction: then the savepoint is gone.
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK";
 /// RELEASE commits on CockroachDB and can return a retry error; after it, COMMIT cannot. sqlx then
 /// sends a ROLLBACK: the last BEGIN opens a transaction for it.
 const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
 
-/// Runs `op` in a SERIALIZABLE transaction and commits; retries if the server asks for it.
-/// Afterwards the connection has no transaction with changes or locks, or it is closed.
+/// Runs `op` in a SERIALIZABLE transaction and commits. If the server asks for a retry, runs it again,
+/// for up to 30 seconds. Afterwards the pool has no open transaction.
+///
+/// - `op` can run more than once: avoid side effects outside the database.
+/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
+///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. A
+///   `begin` in `op` is a savepoint: await it to the end. If it is dropped before, or fails, sqlx
+///   ends the whole transaction. A `run_transaction` in `op` is a transaction of its own, on a second
+///   connection; it may wait for the locks of the outer one.
+/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
+///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - `op` is `async move` and owns what it captures, so that the future can be spawned.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back, or if its outcome is not known.
+/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if its outcome
+/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the transaction is rolled back, unless it was waiting for the commit: then
+/// its outcome is not known. For a time limit, let `op` return an error when the time is over.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+/// crdb_sqlx::run_transaction(&pool, async move |txn| {
+///     let update = sqlx::query("UPDATE accounts SET balance = 0 WHERE id = $1");
+///     update.bind(3_i64).execute(txn).await
+/// })
+/// .await?;
+/// # Ok(())
+/// # }
+/// ```
 pub async fn run_transaction<T, E: Error + 'static>(
     pool: &PgPool,
     mut op: impl AsyncFnMut(&mut PgConnection) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let mut conn = Conn(Some(pool.acquire().await.map_err(NoConnection)?));
-    let mut txn = conn.begin().await.map_err(Database)?;
-    let mut retries = 0;
-    let result = loop {
+    let mut others = pool.size();
+    let mut conn;
+    let mut txn = loop {
+        conn = Conn(Some(pool.acquire().await.map_err(NoConnection)?));
+        // With sqlx's own `begin_with`, a `begin` in `op` is a savepoint.
+        let begun = conn.get().begin_with(BEGIN).await;
+        match begun {
+            Ok(txn) => break txn,
+            // After the database has restarted, each connection of the pool can be dead.
+            Err(_) if others > 0 => others -= 1,
+            Err(error) => return Err(Database(error)),
+        }
+    };
+    let (began, mut retries) = (Instant::now(), 0);
+    let (error, has_savepoint) = loop {
         let error = match op(&mut txn).await {
             Ok(value) => match txn.execute(COMMIT).await {
-                Ok(_) => break Ok(value),
-                Err(error) if proves_rollback(&error) => Database(error),
+                Ok(_) => {
+                    drop(txn);
+                    conn.0 = None;
+                    return Ok(value);
+                }
+                Err(error) if begins_with(&error, &ROLLED_BACK) => Database(error),
                 Err(error) => AmbiguousCommit(error),
             },
             Err(error) => Operation(error),
         };
-        let Some((sqlstate, message)) = retry_error(&error) else {
-            break Err(error);
+        let retry = retry_error(&error);
+        let again = retry.is_some() && began.elapsed() + MAX_PAUSE < RETRY_FOR;
+        // The first time, restart at once and keep the locks. Then pause outside a transaction:
+        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
+        let in_place =
+            again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
+        // At the end, sqlx's own ROLLBACK follows.
+        let anew = again && !in_place;
+        let answer = roll_back(&mut txn, if anew { ROLLBACK } else { RESTART }).await;
+        let answer = match (&error, answer) {
+            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
+                log::error!("op has ended its transaction, and failed: {error}");
+                break (AmbiguousCommit(answer), false);
+            }
+            (_, answer) => answer,
         };
-        if retries == MAX_RETRIES {
-            log::warn!("gave up after {retries} retries: {sqlstate} {message}");
-            break Err(error);
+        let Some((sqlstate, message)) = retry else {
+            break (error, answer.is_ok());
+        };
+        if !again {
+            let seconds = began.elapsed().as_secs_f32();
+            log::warn!("gave up after {retries} retries in {seconds:.1} s: {sqlstate} {message}");
+            break (error, answer.is_ok());
         }
         retries += 1;
         log::debug!("retry {retries}: {sqlstate} {message}");
-        // The first time, restart at once and keep the locks. Then pause outside a transaction:
-        // CockroachDB has fixed the read timestamp of an open one, so it would read stale values.
-        let in_place = retries == 1 && message.starts_with("restart transaction");
-        let restarted = in_place && txn.execute(RESTART).await.is_ok();
-        if !restarted {
-            drop(txn);
-            match conn.begin_again().await {
-                Ok(begun) => txn = begun,
-                Err(_) => return Err(error),
-            }
+        if in_place && answer.is_ok() {
+            continue;
+        }
+        sleep(MAX_PAUSE.mul_f32(fastrand::f32())).await;
+        if let Err(begin) = txn.execute(BEGIN).await {
+            log::warn!("retry {retries} cannot begin: {begin}");
+            break (error, false);
         }
     };
-    drop(txn);
-    // The ping sends sqlx's ROLLBACK, which ends the locks. After a commit the pool sends both.
-    if result.is_ok() || conn.get().ping().await.is_ok() {
+    if has_savepoint && txn.rollback().await.is_ok() {
+        // Back to the pool. Otherwise the connection is closed.
         conn.0 = None;
     }
-    result
+    Err(error)
 }
 
 /// The reason why a transaction did not commit, or why its outcome is not known.
@@ -117,17 +165,31 @@ fn retry_error<'a>(error: &'a (dyn Error + 'static)) -> Option<(&'a str, &'a str
     is_retry.then(|| (error.code(), error.message()))
 }
 
-/// Returns whether this answer to RELEASE or COMMIT proves that nothing was committed.
-fn proves_rollback(error: &sqlx::Error) -> bool {
-    // 22 data exception, 23 integrity constraint violation, 40 transaction rollback, 44 WITH CHECK
-    // OPTION violation, P0 PL/pgSQL error, 25P02 failed transaction, 25P03 idle transaction.
-    let proofs = ["22", "23", "40", "44", "P0", "25P02", "25P03"];
-    let sqlstate = error.as_database_error().and_then(DatabaseError::code);
-    match sqlstate.as_deref() {
-        // The server does not know whether the transaction was committed.
-        None | Some("40003") => false,
-        Some(code) => proofs.iter().any(|proof| code.starts_with(proof)),
+/// SQLSTATEs that prove a rollback in answer to a commit: data exceptions (22), violated constraints (23,
+/// 44), rollbacks (40; 40003 is unknown), PL/pgSQL errors (P0), failed and idle transactions.
+const ROLLED_BACK: [&str; 10] = [
+    "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
+];
+
+/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
+/// on CockroachDB a transaction that RELEASE has committed.
+const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+
+fn begins_with(error: &sqlx::Error, sqlstates: &[&str]) -> bool {
+    let found = error
+        .as_database_error()
+        .and_then(DatabaseError::code)
+        .unwrap_or_default();
+    sqlstates.iter().any(|begin| found.starts_with(begin))
+}
+
+/// Sends the statement. sqlx may have queued one for a nested `begin` that was dropped. If the server
+/// rejects that one, its error comes first: the second answer is the answer to this statement.
+async fn roll_back(txn: &mut PgConnection, statement: &'static str) -> sqlx::Result<()> {
+    if txn.execute(statement).await.is_err() {
+        txn.execute(statement).await?;
     }
+    Ok(())
 }
 
 /// A connection of the pool. If it is dropped before it is given back, it is closed: after a panic, or
@@ -136,19 +198,6 @@ fn proves_rollback(error: &sqlx::Error) -> bool {
 struct Conn(Option<PoolConnection<Postgres>>);
 
 impl Conn {
-    /// With sqlx's own `begin_with`, a `begin` in `op` is a savepoint.
-    async fn begin(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        self.get().begin_with(BEGIN).await
-    }
-
-    async fn begin_again(&mut self) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        // The ping sends the ROLLBACK that sqlx has queued.
-        let _ = self.get().ping().await;
-        // Random: transactions that failed together must not meet again.
-        sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
-        self.begin().await
-    }
-
     fn get(&mut self) -> &mut PgConnection {
         self.0.as_mut().expect("it has not been given back")
     }

@@ -1,8 +1,11 @@
 //! Transactions within a transaction are savepoints, and the pool hands on no open transaction.
 
-use crdb_local_cluster::{Cluster, Kind};
-use crdb_sqlx::{connect, run_transaction};
+use std::time::Duration;
+
+use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_sqlx::{TransactionError, connect, run_transaction};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
+use tokio::time::timeout;
 
 async fn pool(cluster: &Cluster) -> PgPool {
     let pool = connect(&cluster.url().parse().unwrap()).await.unwrap();
@@ -52,4 +55,29 @@ async fn when_an_error_comes_back_the_transaction_is_not_open() {
     run_transaction(&pool, op).await.unwrap_err();
     let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
     assert_eq!(cluster.execute(open).unwrap(), "0");
+}
+
+/// Each `begin` that is dropped decrements the depth that sqlx counts, so that it sends no ROLLBACK.
+#[tokio::test]
+async fn after_nested_begins_that_time_out_no_later_write_is_lost() {
+    for kind in Kind::available().unwrap() {
+        let cluster = Cluster::start_as(kind).unwrap();
+        let relay = Relay::start(cluster.port()).unwrap();
+        let url = cluster.url_through(&relay).parse().unwrap();
+        let (relayed, direct) = (connect(&url).await.unwrap(), pool(&cluster).await);
+        relay.set_delay(Duration::from_millis(20));
+        let op = async |txn: &mut PgConnection| {
+            for _ in 0..2 {
+                let begin = timeout(Duration::from_millis(5), txn.begin()).await;
+                assert!(begin.is_err(), "the relay delays it");
+            }
+            Err::<(), _>(sqlx::Error::RowNotFound)
+        };
+        let result = run_transaction(&relayed, op).await;
+        let is_ambiguous = matches!(result, Err(TransactionError::AmbiguousCommit(_)));
+        assert!(is_ambiguous, "{result:?}");
+        let insert = "INSERT INTO nested VALUES (1)";
+        relayed.execute(insert).await.unwrap();
+        assert_eq!(entries(&direct).await, [1], "{kind:?}");
+    }
 }

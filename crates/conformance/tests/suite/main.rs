@@ -5,6 +5,7 @@ mod cancellation;
 mod connecting;
 mod dependencies;
 mod documents;
+mod endings;
 mod failover;
 mod fake_server;
 mod markdown;

@@ -13,8 +13,8 @@ const ERRORS: [&str; 5] = [
     "DbErr",
 ];
 
-/// What only one driver has, and the text of the others: a pool may have no connection; the rollbacks of
-/// the asynchronous drivers are awaited; sqlx gives its connection back at the end, SeaORM during a pause.
+/// What differs between the drivers: the calls that send a statement, sqlx's own rollback at the end, and
+/// the connection that a pool may not have. What only one driver has becomes the text of the others.
 const DIFFERENCES: &[(&str, &str)] = &[
     (
         "    /// The pool has no connection; `op` did not run.\n",
@@ -22,65 +22,33 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     ("    #[error(\"there is no connection\")]\n", ""),
     ("    NoConnection(#[source] PoolError),\n", ""),
-    ("    NoConnection(#[source] sqlx::Error),\n", ""),
-    ("            let _ = txn.rollback().await;\n", ""),
-    ("break error;", "return Err(error);"),
-    ("break Err(error);", "return Err(error);"),
+    ("    NoConnection(#[source] DriverError),\n", ""),
     (
-        "    };\n    txn.rollback().await;\n    Err(error)\n}",
-        "    }\n}",
+        "break (AmbiguousCommit(answer), false);",
+        "return Err(AmbiguousCommit(answer));",
+    ),
+    ("break (error, answer.is_ok());", "return Err(error);"),
+    ("break (error, false);", "return Err(error);"),
+    (
+        "        // At the end, sqlx's own ROLLBACK follows.
+        let anew = again && !in_place;
+",
+        "",
     ),
     (
-        "    };
-    drop(txn);
-    // The ping sends sqlx's ROLLBACK, which ends the locks. After a commit the pool sends both.
-    if result.is_ok() || conn.get().ping().await.is_ok() {
-        conn.0 = None;
-    }
-    result
-}",
-        "    }\n}",
-    ),
-    ("txn.execute(RESTART)", "txn.restart()"),
-    ("txn.execute(COMMIT)", "txn.commit()"),
-    ("txn.client().batch_execute(RESTART)", "txn.restart()"),
-    ("txn.client.batch_execute(RESTART)", "txn.restart()"),
-    ("txn.conn.batch_execute(RESTART)", "txn.restart()"),
-    ("txn.execute_unprepared(RESTART)", "txn.restart()"),
-    ("txn.execute_unprepared(COMMIT)", "txn.commit()"),
-    ("Ok(_) => break Ok(value)", "Ok(()) => return Ok(value)"),
-    ("Ok(_) => return Ok(value)", "Ok(()) => return Ok(value)"),
-    (
-        "        if !restarted {
-            drop(txn);
-            match conn.begin_again().await {
-                Ok(begun) => txn = begun,
-                Err(_) => return Err(error),
-            }
-        }
-",
-        "        if !restarted && txn.begin_again().is_err() {
-            return Err(error);
-        }
-",
+        "roll_back(&mut txn, if anew { ROLLBACK } else { RESTART })",
+        "txn.send(RESTART or ROLLBACK)",
     ),
     (
-        "        if !restarted {
-            // sqlx sends ROLLBACK and gives the connection back to the pool.
-            drop(txn);
-            // Random: transactions that failed together must not meet again.
-            sleep(Duration::from_micros(fastrand::u64(..=100_000))).await;
-            match begin(db).await {
-                Ok(begun) => txn = begun,
-                Err(_) => return Err(error),
-            }
-        }
-",
-        "        if !restarted && txn.begin_again().is_err() {
-            return Err(error);
-        }
-",
+        "roll_back(&txn, if anew { ROLLBACK } else { RESTART })",
+        "txn.send(RESTART or ROLLBACK)",
     ),
+    (
+        "txn.send(if in_place { RESTART } else { ROLLBACK })",
+        "txn.send(RESTART or ROLLBACK)",
+    ),
+    ("txn.execute(BEGIN)", "txn.send(BEGIN)"),
+    ("txn.execute_unprepared(BEGIN)", "txn.send(BEGIN)"),
 ];
 
 /// Returns the part of transaction.rs from the first text to the second one, without white space.
@@ -88,15 +56,13 @@ fn part(driver: &str, from: &str, to: &str) -> String {
     let text = read(&format!("examples/{driver}/src/transaction.rs"));
     let (_, rest) = text.split_once(from).expect(from);
     let (part, _) = rest.split_once(to).expect(to);
+    let part = ERRORS.iter().fold(part.to_owned(), |part, error| {
+        part.replace(error, "DriverError")
+    });
+    let part = part.replace(".await", "");
     let part = DIFFERENCES
         .iter()
-        .fold(part.to_owned(), |part, (only, other)| {
-            part.replace(only, other)
-        });
-    let part = ERRORS
-        .iter()
-        .fold(part, |part, error| part.replace(error, "DriverError"));
-    let part = part.replace(".await", "");
+        .fold(part, |part, (only, other)| part.replace(only, other));
     part.split_whitespace().collect()
 }
 
@@ -110,6 +76,6 @@ fn assert_equal(from: &str, to: &str) {
 
 #[test]
 fn the_retry_loop_and_the_errors_are_the_same_for_all_drivers() {
-    assert_equal("Ok(value) => match", "    // The first time");
-    assert_equal("    // The first time", "AmbiguousCommit(#[source]");
+    assert_equal("let retry = retry_error", "cannot begin");
+    assert_equal("/// The reason why", "/// Returns SQLSTATE and message");
 }
