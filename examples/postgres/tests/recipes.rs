@@ -1,7 +1,7 @@
 //! Runs the listings of README.md on a server.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
@@ -40,6 +40,32 @@ fn transfer_once(
         0 => Ok(()),
         _ => transfer_funds(txn, from, to, amount),
     }
+}
+
+/// Transfers before the deadline, or changes nothing.
+fn transfer_before(
+    client: &mut Client,
+    deadline: Instant,
+    from: i64,
+    to: i64,
+    amount: i64,
+) -> Result<(), TransactionError<LimitError>> {
+    run_transaction(client, |txn| {
+        transfer_funds(txn, from, to, amount)?;
+        // After this, only the commit follows.
+        if Instant::now() >= deadline {
+            return Err(LimitError::TimeIsOver);
+        }
+        Ok(())
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LimitError {
+    #[error("the time for the transfer is over")]
+    TimeIsOver,
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
 }
 
 /// Opens and checks the connections of the pool.
@@ -164,6 +190,27 @@ fn an_error_of_op_keeps_its_type() {
         assert_eq!(transfer(60), "transferred");
         assert_eq!(transfer(60), "refused: the account holds 40");
         assert!(transfer(0).starts_with("not transferred: an amount"));
+    }
+}
+
+#[test]
+fn after_a_deadline_nothing_is_transferred_also_while_a_row_is_locked() {
+    for cluster in clusters() {
+        let mut other = accounts(&cluster);
+        let limited = cluster.url() + "&options=-c%20statement_timeout%3D1s";
+        let mut client = connect(&limited.parse().unwrap()).unwrap();
+        let transfer = |client: &mut Client, deadline| transfer_before(client, deadline, 1, 2, 60);
+        let late = transfer(&mut client, Instant::now()).unwrap_err();
+        assert_eq!(late.to_string(), "the time for the transfer is over");
+        let soon = Instant::now() + Duration::from_secs(60);
+        let mut lock = other.transaction().unwrap();
+        lock.execute("UPDATE accounts SET balance = balance WHERE id = 1", &[])
+            .unwrap();
+        let locked = transfer(&mut client, soon).unwrap_err();
+        assert!(matches!(locked, TransactionError::Operation(_)), "{locked}");
+        lock.rollback().unwrap();
+        transfer(&mut client, soon).unwrap();
+        assert_eq!(balances(&mut other), [40, 160, 100, 0]);
     }
 }
 
