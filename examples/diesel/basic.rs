@@ -4,8 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use anyhow::Context;
-use crdb_connection::DatabaseUrl;
+use crdb_connection::{DatabaseUrl, explain_accounts};
 use crdb_diesel::connect;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -25,15 +24,12 @@ struct Account {
     balance: i64,
 }
 
-const HINT: &str =
-    "cannot use the table accounts; if another program has created it, use another database";
-
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut conn = connect(&url)?;
 
-    create_accounts(&mut conn).context(HINT)?;
-    print_balances(&mut conn).context(HINT)?;
+    create_accounts(&mut conn).map_err(explain_accounts)?;
+    print_balances(&mut conn).map_err(explain_accounts)?;
     Ok(())
 }
 

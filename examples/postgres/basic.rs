@@ -4,20 +4,16 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use anyhow::Context;
-use crdb_connection::DatabaseUrl;
+use crdb_connection::{DatabaseUrl, explain_accounts};
 use crdb_postgres::connect;
 use postgres::Client;
-
-const HINT: &str =
-    "cannot use the table accounts; if another program has created it, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut client = connect(&url)?;
 
-    create_accounts(&mut client).context(HINT)?;
-    print_balances(&mut client).context(HINT)?;
+    create_accounts(&mut client).map_err(explain_accounts)?;
+    print_balances(&mut client).map_err(explain_accounts)?;
     Ok(())
 }
 

@@ -6,21 +6,17 @@
 
 use std::collections::HashMap;
 
-use anyhow::Context;
-use crdb_connection::DatabaseUrl;
+use crdb_connection::{DatabaseUrl, explain_accounts};
 use crdb_postgres::{connect, run_transaction};
 use postgres::Client;
 use postgres::types::Type;
-
-const HINT: &str =
-    "cannot use the table accounts; if another program has created it, use another database";
 
 fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let mut client = connect(&url)?;
 
-    create_accounts(&mut client).context(HINT)?;
-    run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100)).context(HINT)?;
+    create_accounts(&mut client).map_err(explain_accounts)?;
+    run_transaction(&mut client, |txn| transfer_funds(txn, 3, 4, 100)).map_err(explain_accounts)?;
     print_balances(&mut client)?;
     Ok(())
 }

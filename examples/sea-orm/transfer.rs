@@ -4,8 +4,7 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use anyhow::Context;
-use crdb_connection::DatabaseUrl;
+use crdb_connection::{DatabaseUrl, explain_accounts};
 use crdb_sea_orm::{connect, run_transaction};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait, OnConflict};
@@ -27,18 +26,15 @@ mod account {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-const HINT: &str =
-    "cannot use the table accounts; if another program has created it, use another database";
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let db = connect(&url).await?;
 
-    create_accounts(&db).await.context(HINT)?;
+    create_accounts(&db).await.map_err(explain_accounts)?;
     run_transaction(&db, async move |txn| transfer_funds(txn, 3, 4, 100).await)
         .await
-        .context(HINT)?;
+        .map_err(explain_accounts)?;
     print_balances(&db).await?;
     Ok(())
 }

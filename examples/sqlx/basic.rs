@@ -4,21 +4,17 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 1 and 2.
 
-use anyhow::Context;
-use crdb_connection::DatabaseUrl;
+use crdb_connection::{DatabaseUrl, explain_accounts};
 use crdb_sqlx::connect;
 use sqlx::PgPool;
-
-const HINT: &str =
-    "cannot use the table accounts; if another program has created it, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let pool = connect(&url).await?;
 
-    create_accounts(&pool).await.context(HINT)?;
-    print_balances(&pool).await.context(HINT)?;
+    create_accounts(&pool).await.map_err(explain_accounts)?;
+    print_balances(&pool).await.map_err(explain_accounts)?;
     Ok(())
 }
 

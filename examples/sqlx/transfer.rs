@@ -4,23 +4,19 @@
 //!
 //! Creates the table `accounts` if it does not exist, and writes its rows 3 and 4.
 
-use anyhow::Context;
-use crdb_connection::DatabaseUrl;
+use crdb_connection::{DatabaseUrl, explain_accounts};
 use crdb_sqlx::{connect, run_transaction};
 use sqlx::{PgConnection, PgPool};
-
-const HINT: &str =
-    "cannot use the table accounts; if another program has created it, use another database";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let url = DatabaseUrl::from_env()?;
     let pool = connect(&url).await?;
 
-    create_accounts(&pool).await.context(HINT)?;
+    create_accounts(&pool).await.map_err(explain_accounts)?;
     run_transaction(&pool, async move |txn| transfer_funds(txn, 3, 4, 100).await)
         .await
-        .context(HINT)?;
+        .map_err(explain_accounts)?;
     print_balances(&pool).await?;
     Ok(())
 }

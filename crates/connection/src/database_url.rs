@@ -5,7 +5,7 @@ use std::env;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use openssl::ssl::SslConnector;
@@ -18,14 +18,12 @@ use crate::tls::{self, TLS};
 /// A checked connection string. `Debug` shows the hosts only.
 #[derive(Clone)]
 pub struct DatabaseUrl {
-    /// Checked. The files are absolute paths.
+    /// Checked. `host` is a list of `host:port`, and the files are absolute paths.
     settings: Settings,
-    /// At least one `host:port`.
-    hosts: Vec<String>,
-    /// For each host.
-    connect_timeout: Duration,
+    /// Clones share it: a pool holds one.
+    password: Arc<Mutex<String>>,
     /// Built at its first use; clones share it.
-    connector: Arc<OnceLock<Result<SslConnector, ConnectError>>>,
+    connector: Arc<OnceLock<SslConnector>>,
 }
 
 impl DatabaseUrl {
@@ -56,15 +54,20 @@ impl DatabaseUrl {
         url: &str,
         variables: &HashMap<String, String>,
     ) -> Result<DatabaseUrl, ConnectError> {
-        let mut settings = settings::read(url, variables)?;
+        DatabaseUrl::check(settings::read(url, variables)?)
+    }
+
+    fn check(mut settings: Settings) -> Result<DatabaseUrl, ConnectError> {
         let hosts = location::hosts(&settings["host"], &settings["port"])?;
+        settings.insert("host", hosts);
         ensure(
             !settings["user"].is_empty(),
             "there is no user\nWrite postgresql://USER:PASSWORD@HOST:26257/DATABASE, or set PGUSER.",
         )?;
-        let timeout: u16 = settings["connect_timeout"].parse().unwrap_or_default();
         ensure(
-            timeout > 0,
+            settings["connect_timeout"]
+                .parse()
+                .is_ok_and(|seconds: u16| seconds > 0),
             "connect_timeout is not a whole number of seconds from 1 to 65535\nThe default is 10.",
         )?;
         ensure(
@@ -78,11 +81,41 @@ impl DatabaseUrl {
         }
         tls::check(&mut settings)?;
         Ok(DatabaseUrl {
-            hosts,
-            connect_timeout: Duration::from_secs(timeout.into()),
+            password: Arc::new(Mutex::new(settings["password"].clone())),
             settings,
             connector: Arc::default(),
         })
+    }
+
+    /// Returns the value of a setting by its name in the [table](crate#parameters), completed and
+    /// decoded: `host` is a list of `host:port`. A setting that does not exist is empty.
+    pub fn get(&self, name: &str) -> String {
+        match name {
+            "password" => self.password().clone(),
+            _ => self.settings.get(name).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Returns a copy with another value of a setting. It shares nothing with this value.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the name or the value is not valid, or if a file that is named is missing.
+    pub fn with(&self, name: &str, value: &str) -> Result<DatabaseUrl, ConnectError> {
+        let mut settings = self.settings.clone();
+        settings.insert("password", self.get("password"));
+        settings.insert(settings::known(name)?, value.to_owned());
+        DatabaseUrl::check(settings)
+    }
+
+    /// Sets the password of this value and its clones. Each new connection uses it, also in a pool
+    /// that holds a clone.
+    pub fn set_password(&self, password: &str) {
+        password.clone_into(&mut self.password());
+    }
+
+    fn password(&self) -> MutexGuard<'_, String> {
+        self.password.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the string for `postgres` and `tokio-postgres`, and the OpenSSL connector that
@@ -92,12 +125,17 @@ impl DatabaseUrl {
     ///
     /// Returns an error if OpenSSL does not accept a certificate file.
     pub fn for_rust_postgres(&self) -> Result<(String, SslConnector), ConnectError> {
-        let build = || tls::connector(&self.settings).map_err(|error| self.explain(error));
-        let connector = self.connector.get_or_init(build);
+        let connector = match self.connector.get() {
+            Some(connector) => connector,
+            None => {
+                let built = tls::connector(&self.settings).map_err(|error| self.explain(error))?;
+                self.connector.get_or_init(|| built)
+            }
+        };
         // The connector verifies the certificate. The driver does not know `verify-full`.
         let sslmode = self.settings["sslmode"].replace("verify-full", "require");
         let text = self.render(&[("sslmode", &sslmode)], Some("30"));
-        Ok((text, connector.clone()?))
+        Ok((text, connector.clone()))
     }
 
     /// Returns the string for libpq, which Diesel uses.
@@ -113,12 +151,12 @@ impl DatabaseUrl {
     /// Returns an error if there are several hosts, or if sqlx would read a file that only a variable
     /// names.
     pub fn for_sqlx(&self) -> Result<String, ConnectError> {
-        let [host] = self.hosts.as_slice() else {
-            return refuse(
-                "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
-                 Write the name of a load balancer, or one of the hosts.",
-            );
-        };
+        let host = &self.settings["host"];
+        ensure(
+            !host.contains(','),
+            "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
+             Write the name of a load balancer, or one of the hosts.",
+        )?;
         let mut parameters = TLS.map(|name| self.setting(name)).to_vec();
         // Without `sslrootcert`, sqlx uses the certificates of the operating system.
         parameters.retain(|(_, value)| !["", "system"].contains(value));
@@ -142,30 +180,27 @@ impl DatabaseUrl {
 
     /// Returns one value for each host, in the order in which to try them.
     pub fn each_host(&self) -> impl Iterator<Item = DatabaseUrl> {
-        let mut hosts = self.hosts.clone();
+        let mut hosts: Vec<_> = self.settings["host"].split(',').collect();
         if self.settings["load_balance_hosts"] == "random" {
             fastrand::shuffle(&mut hosts);
         }
         hosts.into_iter().map(|host| {
             let mut one = self.clone();
-            one.hosts = vec![host];
+            one.settings.insert("host", host.to_owned());
             one
         })
     }
 
     /// Returns the time limit of one attempt to connect: `connect_timeout` for each host.
     pub fn connect_timeout(&self) -> Duration {
-        self.connect_timeout * self.hosts.len() as u32
+        let seconds = self.settings["connect_timeout"].parse().unwrap_or(10);
+        Duration::from_secs(seconds) * self.settings["host"].split(',').count() as u32
     }
 
     /// Returns the driver's error with the hosts before it, and what to do on the next line.
     pub fn explain(&self, error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
-        let hosts = self.hosts.join(",");
-        explain(
-            &hosts,
-            self.settings["sslrootcert"] == "system",
-            &*error.into(),
-        )
+        let system_roots = self.settings["sslrootcert"] == "system";
+        explain(&self.settings["host"], system_roots, &*error.into())
     }
 
     /// Returns the string with these parameters about TLS. With `tcp_user_timeout`, in the driver's
@@ -175,18 +210,16 @@ impl DatabaseUrl {
         let mut all = vec![self.setting("application_name"), self.setting("options")];
         all.extend(tls);
         if let Some(tcp_user_timeout) = tcp_user_timeout {
-            all.extend(["connect_timeout", "load_balance_hosts"].map(|name| self.setting(name)));
+            all.push(self.setting("connect_timeout"));
             all.extend([("keepalives_idle", "30"), ("keepalives_interval", "10")]);
             all.push(("tcp_user_timeout", tcp_user_timeout));
         }
-        // libpq before version 16 does not know `load_balance_hosts`.
-        let default = ("load_balance_hosts", "disable");
-        all.retain(|pair| *pair != default && !pair.1.is_empty());
+        all.retain(|(_, value)| !value.is_empty());
         let pair = |(name, value): &(&str, &str)| format!("{name}={}", encode(value));
         let query = all.iter().map(pair).collect::<Vec<_>>().join("&");
-        let hosts = self.hosts.join(",");
+        let hosts = &self.settings["host"];
         let [user, password, database] =
-            ["user", "password", "dbname"].map(|name| encode(&self.settings[name]));
+            ["user", "password", "dbname"].map(|name| encode(&self.get(name)));
         // Without a password there is no ":", so that the driver looks into its password file.
         let colon = if password.is_empty() { "" } else { ":" };
         format!("postgresql://{user}{colon}{password}@{hosts}/{database}?{query}")
@@ -212,6 +245,6 @@ impl FromStr for DatabaseUrl {
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DatabaseUrl({})", self.hosts.join(","))
+        write!(f, "DatabaseUrl({})", self.settings["host"])
     }
 }

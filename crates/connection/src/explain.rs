@@ -27,12 +27,31 @@ pub(crate) fn ensure(is_valid: bool, message: &str) -> Result<(), ConnectError> 
     if is_valid { Ok(()) } else { refuse(message) }
 }
 
-/// Returns the words of the error and its sources, each once, and the advice that fits them.
-pub(crate) fn explain(
-    hosts: &str,
-    system_roots: bool,
-    error: &(dyn Error + 'static),
-) -> ConnectError {
+/// The errors of several hosts become one, each on lines of its own.
+impl FromIterator<ConnectError> for ConnectError {
+    fn from_iter<T: IntoIterator<Item = ConnectError>>(errors: T) -> ConnectError {
+        let texts: Vec<String> = errors.into_iter().map(|error| error.0).collect();
+        ConnectError(texts.join("\n"))
+    }
+}
+
+/// Returns the error of a sample that cannot use its table, and on the next line what to do.
+pub fn explain_accounts(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
+    let words = words(&*error.into());
+    // CockroachDB: "user app does not have CREATE privilege on database defaultdb".
+    let is_missing_privilege =
+        ["permission denied", "privilege on"].map(|text| words.contains(text));
+    let advice = if is_missing_privilege.contains(&true) {
+        "Let an owner run GRANT CREATE ON SCHEMA public TO the user (or ON DATABASE, if the message names one). If \
+         the table is there: GRANT SELECT, INSERT, UPDATE ON accounts."
+    } else {
+        "If another program has created the table accounts, use another database."
+    };
+    ConnectError(format!("cannot use the table accounts{words}\n{advice}"))
+}
+
+/// Returns the words of the error and its sources, each once.
+fn words(error: &(dyn Error + 'static)) -> String {
     let mut words = String::new();
     for cause in successors(Some(error), |&error| error.source()) {
         let cause = cause.to_string();
@@ -46,6 +65,16 @@ pub(crate) fn explain(
             words = format!("{words}: {cause}");
         }
     }
+    words
+}
+
+/// Returns the words of the error, and the advice that fits them.
+pub(crate) fn explain(
+    hosts: &str,
+    system_roots: bool,
+    error: &(dyn Error + 'static),
+) -> ConnectError {
+    let words = words(error);
     let lower = words.to_lowercase();
     let fits = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
     let row = ADVICE.iter().find(|(texts, _)| fits(texts));
@@ -65,7 +94,7 @@ const NOT_TRUSTED_BY_THE_SYSTEM: &str = "In a container, install the package ca-
 
 /// Pieces of messages, in lower case, each with the advice. The first row that fits decides.
 #[rustfmt::skip]
-const ADVICE: [(&[&str], &str); 16] = [
+const ADVICE: [(&[&str], &str); 17] = [
     (&["password authentication failed"],
      "Check the user and the password in DATABASE_URL or PGPASSWORD. In a URL, characters such as @ must be encoded \
       (step 3 of README.md). In .env, write single quotes around a value with a $."),
@@ -78,6 +107,8 @@ const ADVICE: [(&[&str], &str); 16] = [
       SETTING server.user_login.password_hashes.default_cost.scram_sha_256 = 10610."),
     (&["does not exist"],
      "Check the names of the database and the user. To create the database: CREATE DATABASE."),
+    (&["permission denied for", "privilege on"],
+     "Let an owner run GRANT CONNECT ON DATABASE NAME TO the user."),
     (&["name mismatch", "address mismatch", "does not match host name"],
      "Connect by a name that the server's certificate contains."),
     (&["no start line", "no certificate or crl found", "key values mismatch", "no certificate assigned", "pkcs#8", "private key",

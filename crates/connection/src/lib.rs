@@ -36,8 +36,7 @@
 //!
 //! - `sslmode=prefer` and `allow`, other parameters, and Unix sockets are refused. A part of the URL
 //!   that is also a parameter is refused.
-//! - After every error the next host of a list is tried, also after a rejected login. After a host
-//!   that accepts the connection and does not answer, only Diesel tries the next one.
+//! - After every error the next host of a list is tried, also after a rejected login.
 //! - Only Diesel honours libpq's other variables (`PGREQUIREAUTH`, …), a revocation list and the
 //!   default files of a client certificate. Diesel, sqlx and SeaORM read a password file.
 //! - sqlx, which SeaORM uses too, takes one host. It reads only the first certificate of
@@ -56,4 +55,4 @@ mod tests;
 mod tls;
 
 pub use database_url::DatabaseUrl;
-pub use explain::ConnectError;
+pub use explain::{ConnectError, explain_accounts};

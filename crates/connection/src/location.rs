@@ -63,10 +63,10 @@ pub(crate) fn split(url: &str) -> Result<Vec<(&str, &str)>, ConnectError> {
     Ok(parts)
 }
 
-/// Returns `host:port` for each host of a list.
-pub(crate) fn hosts(list: &str, default_port: &str) -> Result<Vec<String>, ConnectError> {
-    let hosts = list.split(',');
-    hosts.map(|host| check_host(host, default_port)).collect()
+/// Returns the list with `host:port` for each host.
+pub(crate) fn hosts(list: &str, default_port: &str) -> Result<String, ConnectError> {
+    let hosts = list.split(',').map(|host| check_host(host, default_port));
+    Ok(hosts.collect::<Result<Vec<_>, _>>()?.join(","))
 }
 
 /// Returns `host:port`.

@@ -35,14 +35,8 @@ pub(crate) fn read(
 ) -> Result<Settings, ConnectError> {
     let mut settings = Settings::new();
     for (name, value) in location::split(url)? {
-        let Some((known, ..)) = SETTINGS.into_iter().find(|(known, ..)| *known == name) else {
-            // After `password=`, the name may be a piece of a password with an "&".
-            let shown = if url.contains("password=") { "" } else { name };
-            let all = SETTINGS.map(|(name, ..)| name).join(", ");
-            return refuse(&format!(
-                "the parameter {shown} is not supported\nRemove it. Supported are {all}."
-            ));
-        };
+        // After `password=`, the name may be a piece of a password with an "&".
+        let known = known(name).or(known(if url.contains("password=") { "" } else { name }))?;
         let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
         let twice = format!("the parameter {name} is given twice\nRemove one of them.");
         ensure(settings.insert(known, value).is_none(), &twice)?;
@@ -56,6 +50,19 @@ pub(crate) fn read(
         }
     }
     Ok(settings)
+}
+
+/// Returns the name of a parameter as it is in the table.
+pub(crate) fn known(name: &str) -> Result<&'static str, ConnectError> {
+    let all = SETTINGS.map(|(known, ..)| known);
+    let Some(known) = all.into_iter().find(|known| *known == name) else {
+        let all = all.join(", ");
+        return refuse(&format!(
+            "the parameter {name} is not supported\nRemove it, or write it in options if it is a setting of \
+             the session: options=-c%20NAME%3DVALUE. Supported are {all}."
+        ));
+    };
+    Ok(known)
 }
 
 /// Reads the variables of the process and of the nearest `.env`; the process wins. None is empty. No

@@ -22,7 +22,6 @@ mod samples;
 mod schema;
 mod server;
 mod slot;
-mod url;
 
 use std::fs;
 use std::path::Path;
@@ -117,7 +116,7 @@ fn measure(schema: &Schema, options: &Options) -> Result<Figures> {
     }
     Ok(Figures {
         server: schema.server.clone(),
-        host: url::hosts(&schema.url),
+        host: schema.url.get("host"),
         machine: machine(),
         versions: samples::versions()?,
         rounds: options.rounds(),

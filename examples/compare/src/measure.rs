@@ -16,7 +16,6 @@ use crate::pgbench::Pgbench;
 use crate::progress::Progress;
 use crate::round_trips::{self, Relayed};
 use crate::slot::Slot;
-use crate::url;
 
 /// The simulated distances, as times of a network round trip.
 const DISTANCES_MS: [u64; 3] = [1, 10, 50];
@@ -97,7 +96,8 @@ impl Measurement<'_> {
             for ((contestant, _), (connects_ms, slots)) in self.contestants.iter().zip(&mut all) {
                 let detail = format!("{}, round {round}", contestant.name);
                 self.progress.begin("one worker", &detail)?;
-                let url = url::copy(self.url)?;
+                // The copy has an OpenSSL connector of its own.
+                let url = self.url.with("host", &self.url.get("host"))?;
                 let timed = || {
                     let before = Instant::now();
                     let connection = (contestant.connect)(&url)?;

@@ -11,7 +11,6 @@ use crdb_connection::DatabaseUrl;
 use crate::figures::{Measured, OneWorker, RoundTrips};
 use crate::round_trips::Relayed;
 use crate::slot::Slot;
-use crate::url;
 
 /// The statements and messages of the postgres sample: `\;` sends two statements in one message.
 /// The accounts are not used by other contestants.
@@ -102,7 +101,8 @@ impl Pgbench {
 
 /// Runs pgbench with one worker. Returns the milliseconds to connect, and the transfers.
 fn run(url: &DatabaseUrl, limit: &[&str]) -> Result<(f64, Slot)> {
-    let (url, password) = url::without_password(url);
+    // The command line is visible to other users.
+    let (text, password) = (url.with("password", "")?.for_libpq(), url.get("password"));
     // pgbench writes its log, a line per transaction, into its working directory.
     let directory = tempfile::tempdir()?;
     fs::write(directory.path().join("transfer.sql"), SCRIPT)?;
@@ -110,9 +110,8 @@ fn run(url: &DatabaseUrl, limit: &[&str]) -> Result<(f64, Slot)> {
         .args(["-n", "-c", "1", "-f", "transfer.sql"])
         .args(["-l", "--log-prefix=times"])
         .args(limit)
-        .arg(url)
-        // The command line is visible to other users.
-        .envs(password.map(|password| ("PGPASSWORD", password)))
+        .arg(text)
+        .env("PGPASSWORD", password)
         .current_dir(directory.path())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -9,7 +9,6 @@ use crdb_local_cluster::Relay;
 
 use crate::contestant::Contestant;
 use crate::figures::RoundTrips;
-use crate::url;
 
 /// A relay in front of a server on this machine.
 pub struct Relayed {
@@ -22,14 +21,17 @@ impl Relayed {
     /// Starts a relay in front of the server. Returns `None` if the server is not on this machine,
     /// where the network's own delay would add to the relay's.
     pub fn start(direct: &DatabaseUrl) -> Result<Option<Relayed>> {
-        let Some(port) = url::local_port(direct) else {
+        let hosts = direct.get("host");
+        let Some((name @ ("localhost" | "127.0.0.1"), port)) = hosts.split_once(':') else {
+            return Ok(None);
+        };
+        // A list of hosts has no port that is a number here.
+        let Ok(port) = port.parse() else {
             return Ok(None);
         };
         let relay = Relay::start(port)?;
-        Ok(Some(Relayed {
-            url: url::with_port(direct, relay.port())?,
-            relay,
-        }))
+        let url = direct.with("host", &format!("{name}:{}", relay.port()))?;
+        Ok(Some(Relayed { url, relay }))
     }
 
     /// Returns what `action` returns, and its number of round trips.

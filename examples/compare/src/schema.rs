@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use crdb_connection::DatabaseUrl;
 
 use crate::server::Server;
-use crate::url;
 
 const ACCOUNTS: std::ops::RangeInclusive<i64> = 11..=18;
 const BALANCE: i64 = 1_000_000;
@@ -26,7 +25,9 @@ impl Schema {
     pub fn create(user_url: &DatabaseUrl, spread: bool) -> Result<Schema> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let name = format!("crdb_compare_{}_{now}", std::process::id());
-        let url = url::with_schema(user_url, &name)?;
+        // The last option wins.
+        let options = format!("{} -c search_path={name}", user_url.get("options"));
+        let url = user_url.with("options", options.trim())?;
         let mut client = crdb_postgres::connect(user_url)?;
         let server = Server::of(&mut client)?;
         ensure!(

@@ -5,5 +5,5 @@
 mod connect;
 mod transaction;
 
-pub use connect::connect;
+pub use connect::{connect, connect_options, pool_options};
 pub use transaction::{TransactionError, run_transaction};

@@ -5,5 +5,5 @@
 mod connect;
 mod transaction;
 
-pub use connect::connect;
+pub use connect::{connect, pool_builder, pool_builder_with_lifetime};
 pub use transaction::{TransactionError, run_transaction};
