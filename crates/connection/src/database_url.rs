@@ -102,6 +102,10 @@ impl DatabaseUrl {
     ///
     /// Returns an error if the name or the value is not valid, or if a file that is named is missing.
     pub fn with(&self, name: &str, value: &str) -> Result<DatabaseUrl, ConnectError> {
+        ensure(
+            name != "port",
+            "the port is a part of host\nWrite HOST:PORT.",
+        )?;
         let mut settings = self.settings.clone();
         settings.insert("password", self.get("password"));
         settings.insert(settings::known(name)?, value.to_owned());
