@@ -6,4 +6,5 @@ mod connect;
 mod transaction;
 
 pub use connect::connect;
+pub use crdb_sqlx::{connect_options, pool_options};
 pub use transaction::{TransactionError, run_transaction};

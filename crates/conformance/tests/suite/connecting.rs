@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crdb_conformance::sample::{BASIC_SAMPLES, run, run_failing};
 use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, Sqlx, TokioPostgres};
-use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
+use crdb_local_cluster::{Cluster, Fault, Hold, Kind, Relay};
 
 use crate::fake_server::reject;
-use crate::test_database::{TestDatabase, clusters};
+use crate::test_database::{TestDatabase, assert_usable, clusters};
 use crate::tls::psql_connects;
 
 /// Asserts that these samples succeed in this directory with these variables.
@@ -129,6 +129,29 @@ fn a_node_that_drains_is_passed_over() {
         let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
         let explained = "server is not accepting clients\nTry again later.";
         assert!(ended.stderr.contains(explained), "{sample}: {ended:?}");
+    }
+}
+
+/// Neither at the first byte nor after TLS. Its `connect_timeout` is not that of the next host.
+#[test]
+fn a_host_that_does_not_answer_is_passed_over() {
+    fn pass_over<D: Driver>(database: &TestDatabase) {
+        let (relay, port) = (&database.relay, database.cluster.port());
+        let hosts = format!("localhost:{},localhost:{port}", relay.port());
+        let url = database.url.with("connect_timeout", "2").unwrap();
+        let url = url.with("host", &hosts).unwrap();
+        for answer in [1, 3] {
+            relay.hold(Hold::Answer(answer));
+            let mut driver = D::connect(&url).unwrap();
+            relay.cut_all();
+            assert_usable(&mut driver);
+        }
+    }
+    for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
+        pass_over::<Postgres>(&database);
+        pass_over::<TokioPostgres>(&database);
+        pass_over::<Diesel>(&database);
     }
 }
 
