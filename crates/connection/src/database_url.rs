@@ -195,6 +195,25 @@ impl DatabaseUrl {
         })
     }
 
+    /// Calls `connect` for each host until one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of all hosts if none succeeds.
+    pub fn first_host<T>(
+        &self,
+        connect: impl Fn(DatabaseUrl) -> Result<T, ConnectError>,
+    ) -> Result<T, ConnectError> {
+        let mut errors = Vec::new();
+        for host in self.each_host() {
+            match connect(host) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        refuse(&errors.join("\n"))
+    }
+
     /// Returns the time limit of one attempt to connect: `connect_timeout` for each host.
     pub fn connect_timeout(&self) -> Duration {
         let seconds = self.settings["connect_timeout"].parse().unwrap_or(10);

@@ -27,21 +27,11 @@ pub(crate) fn ensure(is_valid: bool, message: &str) -> Result<(), ConnectError> 
     if is_valid { Ok(()) } else { refuse(message) }
 }
 
-/// The errors of several hosts become one, each on lines of its own.
-impl FromIterator<ConnectError> for ConnectError {
-    fn from_iter<T: IntoIterator<Item = ConnectError>>(errors: T) -> ConnectError {
-        let texts: Vec<String> = errors.into_iter().map(|error| error.0).collect();
-        ConnectError(texts.join("\n"))
-    }
-}
-
 /// Returns the error of a sample that cannot use its table, and on the next line what to do.
 pub fn explain_accounts(error: impl Into<Box<dyn Error + Send + Sync>>) -> ConnectError {
     let words = words(&*error.into());
     // CockroachDB: "user app does not have CREATE privilege on database defaultdb".
-    let is_missing_privilege =
-        ["permission denied", "privilege on"].map(|text| words.contains(text));
-    let advice = if is_missing_privilege.contains(&true) {
+    let advice = if words.contains("permission denied") || words.contains("privilege on") {
         "Let an owner run GRANT CREATE ON SCHEMA public TO the user (or ON DATABASE, if the message names one). If \
          the table is there: GRANT SELECT, INSERT, UPDATE ON accounts."
     } else {

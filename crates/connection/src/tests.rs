@@ -268,31 +268,21 @@ fn the_connector_is_built_once_for_a_value_and_its_clones_unless_it_could_not_be
 
 #[test]
 fn a_setting_can_be_read_and_replaced_in_a_copy_and_the_password_in_all_clones() {
-    let url = read("postgresql://u:p%40@a,[::1]:2/?sslmode=disable", &[]).unwrap();
+    let url = read("postgresql://u:p@a,[::1]:2/?sslmode=disable", &[]).unwrap();
+    let (clone, copy) = (url.clone(), url.with("host", "b").unwrap());
+    url.set_password("new/");
+    let host = url.each_host().next().unwrap();
     assert_eq!(url.get("host"), "a:26257,[::1]:2");
     assert_eq!((url.get("options"), url.get("no_such")), Default::default());
-    let clone = url.clone();
-    clone.set_password("new/");
-    let copy = url.with("options", "-c a=b").unwrap();
-    copy.set_password("other");
-    let host = url.each_host().next().unwrap();
     for (url, expected) in [
-        (&url, "u:new%2F@a:26257,[::1]:2/"),
-        (&clone, "u:new%2F@a:26257,[::1]:2/"),
-        (&host, "u:new%2F@a:26257/"),
-        (&copy, "u:other@a:26257,[::1]:2/"),
+        (clone, "u:new%2F@a:26257,[::1]:2/"),
+        (host, "u:new%2F@a:26257/"),
+        (copy, "u:p@b:26257/"),
     ] {
         assert!(url.for_libpq().contains(expected), "{}", url.for_libpq());
     }
-    assert!(copy.for_libpq().contains("options=-c%20a%3Db&"));
-    for (name, value) in [
-        ("statement_timeout", "1s"),
-        ("port", "1"),
-        ("host", "a:x"),
-        ("sslmode", "prefer"),
-    ] {
-        url.with(name, value).unwrap_err();
-    }
+    url.with("port", "1").unwrap_err();
+    url.with("sslmode", "prefer").unwrap_err();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs the listings of README.md on a server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
@@ -28,21 +28,6 @@ async fn transfer_once(
         0 => Ok(()),
         _ => transfer_funds(txn, from, to, amount).await,
     }
-}
-
-/// Creates a pool of another size.
-async fn create_pool(url: &DatabaseUrl) -> anyhow::Result<DatabaseConnection> {
-    let options = connect_options(url)?;
-    let pool = pool_options(url).max_connections(16);
-    Ok(pool.connect_with(options).await?.into())
-}
-
-/// Lets the next connections of the pool use this password.
-fn set_password(db: &DatabaseConnection, url: &DatabaseUrl, password: &str) -> anyhow::Result<()> {
-    url.set_password(password);
-    let pool = db.get_postgres_connection_pool();
-    pool.set_connect_options(connect_options(url)?);
-    Ok(())
 }
 
 /// Transfers in one SQL statement. Returns false if nothing was transferred.
@@ -91,7 +76,20 @@ async fn balances(db: &DatabaseConnection) -> Vec<i64> {
 #[tokio::test]
 async fn tasks_share_a_pool_and_the_same_request_transfers_only_once() {
     for cluster in clusters() {
-        let db = create_accounts(&cluster).await;
+        drop(create_accounts(&cluster).await);
+        let url: DatabaseUrl = cluster.url().parse().unwrap();
+        let pool = pool_options(&url).max_connections(16);
+        let pool = pool
+            .connect_with(connect_options(&url).unwrap())
+            .await
+            .unwrap();
+        let db = DatabaseConnection::from(pool);
+        // The other connections are opened with the new password.
+        let alter = "ALTER USER demo WITH PASSWORD 'new'";
+        cluster.execute(alter).unwrap();
+        url.set_password("new");
+        let pool = db.get_postgres_connection_pool();
+        pool.set_connect_options(connect_options(&url).unwrap());
         let requests: Vec<_> = (0..50)
             .map(|request| {
                 let db = db.clone();
@@ -108,56 +106,7 @@ async fn tasks_share_a_pool_and_the_same_request_transfers_only_once() {
         }
         assert_eq!(balances(&db).await, [75, 125, 100, 0]);
         let opened = db.get_postgres_connection_pool().size();
-        assert!((2..=4).contains(&opened), "{opened}");
-    }
-}
-
-#[tokio::test]
-async fn a_pool_has_the_size_that_the_program_gives_it() {
-    let cluster = Cluster::start_as(Kind::Postgres).unwrap();
-    let db = create_pool(&cluster.url().parse().unwrap()).await.unwrap();
-    let options = db.get_postgres_connection_pool().options();
-    assert_eq!(options.get_max_connections(), 16);
-}
-
-/// Each of four tasks transfers while each connection of the pool is replaced.
-#[tokio::test]
-async fn no_transfer_fails_while_the_password_changes() {
-    const LIFETIME: Duration = Duration::from_secs(1);
-    for cluster in clusters() {
-        let accounts = create_accounts(&cluster).await;
-        let create = "CREATE USER app WITH PASSWORD 'old'; GRANT demo TO app";
-        cluster.execute(create).unwrap();
-        let url: DatabaseUrl = cluster.url_with("app", "old").parse().unwrap();
-        let options = pool_options(&url).max_lifetime(LIFETIME);
-        let options = options.connect_with(connect_options(&url).unwrap());
-        let pool = options.await.unwrap();
-        let db = DatabaseConnection::from(pool.clone());
-        // The connections are new, so none is opened before the pool has the password.
-        tokio::try_join!(
-            pool.acquire(),
-            pool.acquire(),
-            pool.acquire(),
-            pool.acquire()
-        )
-        .unwrap();
-        let renew = "ALTER USER app WITH PASSWORD 'new'";
-        cluster.execute(renew).unwrap();
-        assert!(connect(&url).await.is_err());
-        set_password(&db, &url, "new").unwrap();
-        let begin = Instant::now();
-        let transfer = async || {
-            while begin.elapsed() < 3 * LIFETIME {
-                for [from, to] in [[1, 2], [2, 1]] {
-                    let op = async move |txn: &DatabaseTransaction| {
-                        transfer_funds(txn, from, to, 1).await
-                    };
-                    run_transaction(&db, op).await.unwrap();
-                }
-            }
-        };
-        tokio::join!(transfer(), transfer(), transfer(), transfer());
-        assert_eq!(balances(&accounts).await, [100, 100, 100, 0]);
+        assert!((5..=16).contains(&opened), "{opened}");
     }
 }
 

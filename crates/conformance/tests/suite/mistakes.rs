@@ -269,11 +269,10 @@ fn a_table_of_another_program_is_explained() {
         let variables = [("DATABASE_URL", database.text.as_str())];
         for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
             let ended = run(sample, directory.path(), &variables);
-            let advice = "If another program has created the table accounts, use another database.";
-            let lines: Vec<_> = ended.stderr.lines().collect();
-            let begin = "Error: cannot use the table accounts: ";
-            assert!(lines[0].starts_with(begin), "{sample}: {ended:?}");
-            assert_eq!((lines[1], ended.status), (advice, Some(1)), "{sample}");
+            let advice =
+                "\nIf another program has created the table accounts, use another database.";
+            assert!(ended.stderr.contains(advice), "{sample}: {ended:?}");
+            assert_eq!(ended.status, Some(1), "{sample}");
         }
     }
 }
@@ -281,33 +280,24 @@ fn a_table_of_another_program_is_explained() {
 #[test]
 fn a_missing_privilege_is_explained() {
     let directory = tempfile::tempdir().unwrap();
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let user = "CREATE USER app WITH PASSWORD 'x'";
-        let schema = match kind {
-            Kind::Postgres => "SCHEMA public",
-            Kind::Cockroach => "DATABASE defaultdb",
-        };
-        let table = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)";
-        let table = format!("GRANT CREATE ON {schema} TO app; {table}");
+    for cluster in clusters() {
+        let create = "CREATE USER app WITH PASSWORD 'x'";
+        cluster.execute(create).unwrap();
         let url = cluster.url_with("app", "x");
-        // The user may not create the table; then it may not use that of the owner.
-        for prepare in [user, &table] {
-            cluster.execute(prepare).unwrap();
-            for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
-                let begin = "Error: cannot use the table accounts: ";
-                let variables = [("DATABASE_URL", url.as_str())];
-                let message = run_failing(sample, directory.path(), &variables, begin);
-                let advice = "\nLet an owner run GRANT CREATE ON SCHEMA public";
-                assert!(message.contains(advice), "{sample}: {message}");
-            }
+        for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
+            let begin = "Error: cannot use the table accounts: ";
+            let variables = [("DATABASE_URL", url.as_str())];
+            let message = run_failing(sample, directory.path(), &variables, begin);
+            let advice = "\nLet an owner run GRANT CREATE ON SCHEMA public";
+            assert!(message.contains(advice), "{sample}: {message}");
         }
-        if kind == Kind::Postgres {
-            let revoke = "REVOKE CONNECT ON DATABASE defaultdb FROM PUBLIC";
+        if cluster.kind() == Kind::Postgres {
+            cluster.execute("CREATE DATABASE closed").unwrap();
+            let revoke = "REVOKE CONNECT ON DATABASE closed FROM PUBLIC";
             cluster.execute(revoke).unwrap();
+            let url = url.replace("/defaultdb", "/closed");
             let words = ["permission denied for database"];
-            let advice = "Let an owner run GRANT CONNECT ON DATABASE";
-            assert_url_explained(&url, &words, advice);
+            assert_url_explained(&url, &words, "Let an owner run GRANT CONNECT ON DATABASE");
         }
     }
 }
