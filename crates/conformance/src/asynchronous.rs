@@ -39,7 +39,7 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
 /// module has the sample as `transfer`, its `brief!`, and the functions `execute` and `read` for its type of a
 /// transaction, and `execute_in` for its pool.
 macro_rules! asynchronous {
-    ($driver:ident, $name:literal, $package:ident, $pool:ty, $txn:ty) => {
+    ($driver:ident, $facts:expr, $package:ident, $pool:ty, $txn:ty) => {
         /// A pool, and the runtime that its connections run on.
         pub struct $driver {
             runtime: tokio::runtime::Runtime,
@@ -47,7 +47,7 @@ macro_rules! asynchronous {
         }
 
         impl Driver for $driver {
-            const NAME: &'static str = $name;
+            const FACTS: crate::Facts = $facts;
 
             fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
                 let runtime = crate::asynchronous::start();

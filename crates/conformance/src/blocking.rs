@@ -3,12 +3,12 @@
 /// Declares a connection, and implements [`Driver`](crate::Driver) for it. The module has the sample
 /// as `transfer` and its `brief!`, and implements [`Sql`](crate::Sql) for the driver's type of a connection.
 macro_rules! blocking {
-    ($driver:ident, $name:literal, $package:ident, $connection:ty) => {
+    ($driver:ident, $facts:expr, $package:ident, $connection:ty) => {
         /// A connection.
         pub struct $driver(pub $connection);
 
         impl Driver for $driver {
-            const NAME: &'static str = $name;
+            const FACTS: crate::Facts = $facts;
 
             fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
                 $package::connect(url).map($driver)

@@ -6,7 +6,38 @@ use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::blocking::blocking;
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, Words};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+
+const FACTS: Facts = Facts {
+    name: "diesel",
+    title: "Diesel",
+    crates: &["diesel", "pq-src"],
+    colours: ["#2e8f5b", "#62c48e"],
+    round_trips: RoundTrips {
+        connect: 7,
+        transfer: 5,
+        retry: 8,
+    },
+    begin: &[BEGIN],
+    commit: &[COMMIT],
+    has_pool: false,
+    waits_for_the_server: false,
+    takes_host_list: true,
+    trusts_system_roots: false,
+    limits_scram_iterations: false,
+    passes_on_sqlstates: false,
+    words: Words {
+            unknown_host: "could not translate host name",
+            no_answer: "timeout expired",
+            no_tls: "support SSL",
+            unknown_authority: "certificate verify failed",
+            expired: "certificate verify failed",
+            other_name: "does not match host name",
+            no_password: "no password supplied",
+        },
+    own_code: &[("diesel::result::Error", "DriverError")],
+};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/transfer.rs"]
@@ -14,7 +45,7 @@ mod transfer;
 
 from_driver!(crdb_diesel);
 brief!("diesel");
-blocking!(Diesel, "diesel", crdb_diesel, PgConnection);
+blocking!(Diesel, FACTS, crdb_diesel, PgConnection);
 
 impl Sql for PgConnection {
     fn execute(&mut self, sql: &str) -> Result<(), AnyError> {

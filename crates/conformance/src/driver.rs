@@ -4,14 +4,16 @@ use std::error::Error;
 
 use crdb_connection::{ConnectError, DatabaseUrl};
 
+use crate::facts::Facts;
+
 /// An error of any driver.
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
 /// A connection (or pool) of one driver, with the samples' `connect`, `run_transaction` and
 /// `transfer_funds`.
 pub trait Driver: Sized + Send + 'static {
-    /// The driver's name, as in the names of its samples.
-    const NAME: &'static str;
+    /// What differs between the drivers.
+    const FACTS: Facts;
 
     /// Connects with the driver's `connect`.
     ///

@@ -3,8 +3,11 @@
 //!
 //! # Layout
 //!
+//! - `lib.rs`: the list of the drivers.
+//! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sqlx.rs`, `sea_orm.rs`: a driver each, with all
+//!   that differs for it.
 //! - `driver.rs`: the trait [`Driver`]. Its methods call the samples' own code.
-//! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sqlx.rs`, `sea_orm.rs`: its implementations.
+//! - `facts.rs`: the type of what differs, [`Facts`].
 //! - `blocking.rs`: what the blocking drivers have in common.
 //! - `asynchronous.rs`: what the asynchronous drivers have in common: the trait [`Asynchronous`].
 //! - [`sample`]: runs the built samples.
@@ -14,19 +17,41 @@
 
 mod asynchronous;
 mod blocking;
-mod diesel;
 mod driver;
-mod postgres;
+mod facts;
 pub mod sample;
-mod sea_orm;
-mod sqlx;
-mod tokio_postgres;
 
 pub use asynchronous::Asynchronous;
-pub use diesel::Diesel;
 pub use driver::{AnyError, Driver, Sql, TransactionError};
-pub use postgres::Postgres;
-pub use sample::DRIVERS;
-pub use sea_orm::SeaOrm;
-pub use sqlx::Sqlx;
-pub use tokio_postgres::TokioPostgres;
+pub use facts::{Facts, RoundTrips, Words};
+
+/// Declares the modules of the drivers, and the list for tests and for the comparison.
+macro_rules! drivers {
+    ($dollar:tt $($kind:ident $module:ident::$driver:ident),+ $(,)?) => {
+        $(
+            mod $module;
+            pub use $module::$driver;
+        )+
+
+        /// What differs between the drivers, in the order of the pages.
+        pub const DRIVERS: &[Facts] = &[$($driver::FACTS),+];
+
+        /// Calls a macro for each driver: `for_each_driver!([path::to::macro] argument)` calls it with the
+        /// word `blocking` or `asynchronous`, the driver's module, its type and the argument.
+        #[macro_export]
+        macro_rules! for_each_driver {
+            ([$dollar($dollar callback:tt)+] $dollar argument:tt) => {
+                $($dollar($dollar callback)+! { $kind $module $driver $dollar argument })+
+            };
+        }
+    };
+}
+
+drivers!(
+    $
+    blocking postgres::Postgres,
+    asynchronous tokio_postgres::TokioPostgres,
+    blocking diesel::Diesel,
+    asynchronous sqlx::Sqlx,
+    asynchronous sea_orm::SeaOrm,
+);

@@ -4,7 +4,30 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use postgres::Client;
 
 use crate::blocking::blocking;
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, WORDS};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+
+const FACTS: Facts = Facts {
+    name: "postgres",
+    title: "postgres",
+    crates: &["postgres", "tokio-postgres"],
+    colours: ["#2a6fdb", "#6ea3f5"],
+    round_trips: RoundTrips {
+        connect: 5,
+        transfer: 5,
+        retry: 8,
+    },
+    begin: &[BEGIN],
+    commit: &[COMMIT],
+    has_pool: false,
+    waits_for_the_server: false,
+    takes_host_list: true,
+    trusts_system_roots: false,
+    limits_scram_iterations: true,
+    passes_on_sqlstates: true,
+    words: WORDS,
+    own_code: &[("postgres::Error", "DriverError")],
+};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/postgres/transfer.rs"]
@@ -12,7 +35,7 @@ mod transfer;
 
 from_driver!(crdb_postgres);
 brief!("postgres");
-blocking!(Postgres, "postgres", crdb_postgres, Client);
+blocking!(Postgres, FACTS, crdb_postgres, Client);
 
 impl Sql for Client {
     fn execute(&mut self, sql: &str) -> Result<(), AnyError> {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use crate::DRIVERS;
+
 /// The exit status and the output of a sample that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
@@ -82,7 +84,11 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
             "-p=crdb-conformance",
             "-p=crdb-service",
         ])
-        .args(DRIVERS.map(|driver| format!("-p=crdb-{driver}")))
+        .args(
+            DRIVERS
+                .iter()
+                .map(|driver| format!("-p=crdb-{}", driver.name)),
+        )
         .current_dir(root)
         .status()
         .expect("cargo runs");
@@ -95,24 +101,7 @@ static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
     profile.join("examples")
 });
 
-/// The list of the drivers. With an ending, it is a list of their samples.
-macro_rules! of_each_driver {
-    ($ending:literal) => {
-        [
-            concat!("postgres", $ending),
-            concat!("tokio-postgres", $ending),
-            concat!("diesel", $ending),
-            concat!("sqlx", $ending),
-            concat!("sea-orm", $ending),
-        ]
-    };
+/// Returns the names of the samples `basic` or `transfer` of all drivers.
+pub fn samples(kind: &str) -> impl DoubleEndedIterator<Item = String> {
+    DRIVERS.iter().map(move |driver| driver.sample(kind))
 }
-
-/// The drivers' names, as in `examples`.
-pub const DRIVERS: [&str; 5] = of_each_driver!("");
-
-/// The basic sample of each driver.
-pub const BASIC_SAMPLES: [&str; 5] = of_each_driver!("-basic");
-
-/// The transfer sample of each driver.
-pub const TRANSFER_SAMPLES: [&str; 5] = of_each_driver!("-transfer");

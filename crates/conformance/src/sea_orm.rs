@@ -5,7 +5,34 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbBackend, DbErr, Statement};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
+use crate::facts::{Facts, RoundTrips};
+use crate::sqlx::{COMMIT, OWN_CODE, PASSWORD_WORDS};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+
+const FACTS: Facts = Facts {
+    name: "sea-orm",
+    title: "SeaORM",
+    crates: &["sea-orm", "sqlx"],
+    colours: ["#8a8f1a", "#c3c95a"],
+    round_trips: RoundTrips {
+        connect: 5,
+        transfer: 7,
+        retry: 10,
+    },
+    begin: &[
+            "BEGIN",
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
+        ],
+    commit: COMMIT,
+    has_pool: true,
+    waits_for_the_server: true,
+    takes_host_list: false,
+    trusts_system_roots: true,
+    limits_scram_iterations: false,
+    passes_on_sqlstates: true,
+    words: PASSWORD_WORDS,
+    own_code: OWN_CODE,
+};
 
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sea-orm/transfer.rs"]
@@ -15,7 +42,7 @@ from_driver!(crdb_sea_orm, NoConnection);
 brief!("sea-orm", NoConnection);
 asynchronous!(
     SeaOrm,
-    "sea-orm",
+    FACTS,
     crdb_sea_orm,
     DatabaseConnection,
     &DatabaseTransaction

@@ -1,20 +1,11 @@
 //! What is compared: the drivers' samples, and the transfer as one SQL statement.
 
 use anyhow::{Result, bail};
-use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, Sqlx, TokioPostgres};
+use crdb_conformance::Driver;
 use crdb_connection::DatabaseUrl;
 use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::Type;
-
-/// The drivers. A new driver is one line here.
-pub const DRIVERS: &[Contestant] = &[
-    driver::<Postgres>(),
-    driver::<TokioPostgres>(),
-    driver::<Diesel>(),
-    driver::<Sqlx>(),
-    driver::<SeaOrm>(),
-];
 
 /// A yardstick: without a transaction around it, no transfer takes fewer round trips.
 const ONE_STATEMENT: Contestant = Contestant {
@@ -32,15 +23,22 @@ pub struct Contestant {
 
 /// Returns the drivers with these names, and the yardstick.
 pub fn contestants(names: &[String]) -> impl Iterator<Item = Contestant> {
-    let drivers = DRIVERS.iter().copied();
-    drivers
+    let mut drivers = Vec::new();
+    macro_rules! add {
+        ($kind:ident $module:ident $driver:ident ()) => {
+            drivers.push(driver::<crdb_conformance::$driver>());
+        };
+    }
+    crdb_conformance::for_each_driver!([add]());
+    let chosen = drivers.into_iter();
+    chosen
         .filter(|driver| names.iter().any(|name| name == driver.name))
         .chain([ONE_STATEMENT])
 }
 
 const fn driver<D: Driver>() -> Contestant {
     Contestant {
-        name: D::NAME,
+        name: D::FACTS.name,
         connect: |url| Ok(Box::new(D::connect(url)?)),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
-use crate::contestant::DRIVERS;
+use crdb_conformance::DRIVERS;
 
 /// Measures the drivers' samples on the server that DATABASE_URL names, and writes a report.
 ///

@@ -1,9 +1,11 @@
 //! The samples' code, and the versions of the drivers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use crdb_conformance::DRIVERS;
 
 /// The files of a driver's package that users copy, each with its title in the report.
 pub const FILES: [(&str, &str); 4] = [
@@ -21,16 +23,8 @@ pub fn versions() -> Result<Vec<(String, String)>> {
         let (version, _) = package.split_once('"')?;
         Some((name.to_owned(), version.to_owned()))
     };
-    let names = [
-        "postgres",
-        "tokio-postgres",
-        "deadpool",
-        "diesel",
-        "pq-src",
-        "sea-orm",
-        "sqlx",
-        "openssl",
-    ];
+    let crates = DRIVERS.iter().flat_map(|driver| driver.crates).copied();
+    let names: BTreeSet<&str> = crates.chain(["openssl"]).collect();
     Ok(names.into_iter().filter_map(version).collect())
 }
 

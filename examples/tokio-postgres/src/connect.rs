@@ -58,7 +58,7 @@ pub fn pool_builder_with_lifetime(
         .runtime(Runtime::Tokio1)
         .create_timeout(Some(url.connect_timeout()))
         // Without a limit, a task that holds a client and waits for another can wait for ever.
-        .wait_timeout(Some(Duration::from_secs(30)))
+        .wait_timeout(Some(url.connect_timeout()))
         .pre_recycle(Hook::sync_fn(move |_, metrics| {
             if metrics.age() < own_lifetime(lifetime, &random, metrics.created) {
                 Ok(())

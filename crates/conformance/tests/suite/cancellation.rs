@@ -3,11 +3,16 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crdb_conformance::{Asynchronous, SeaOrm, Sqlx, TokioPostgres};
+use crdb_conformance::Asynchronous;
 use crdb_local_cluster::{Hold, Kind};
 use tokio::task::JoinHandle;
 
-use crate::test_database::{TestDatabase, clusters, create_raise};
+use crate::test_database::{TestDatabase, clusters, create_raise, for_each_asynchronous_driver};
+
+for_each_asynchronous_driver!(
+    no_write_is_lost_after_a_future_is_dropped,
+    a_future_that_is_dropped_during_a_pause_leaves_no_trace,
+);
 
 /// Starts a transaction that inserts entry 1 in its second run, and in its first run fails with
 /// this message, if there is one.
@@ -28,11 +33,11 @@ fn assert_inserts<D: Asynchronous>(driver: &D, database: &TestDatabase, entries:
         driver.execute(&insert).unwrap();
     }
     let inserted = database.read::<D>("SELECT entry AS value FROM ledger WHERE entry > 10");
-    assert_eq!(inserted.len(), entries.count(), "{}", D::NAME);
+    assert_eq!(inserted.len(), entries.count(), "{}", D::FACTS.name);
 }
 
 /// Drops the future at each message that it sends, and at each answer.
-fn no_later_write_is_lost<D: Asynchronous>() {
+fn no_write_is_lost_after_a_future_is_dropped<D: Asynchronous>() {
     for cluster in clusters() {
         let failures = match cluster.kind() {
             Kind::Postgres => vec![
@@ -79,7 +84,7 @@ fn one_future_is_dropped<D: Asynchronous>(
         return false;
     }
 
-    println!("{} {first_failure:?}, {hold:?}", D::NAME);
+    println!("{} {first_failure:?}, {hold:?}", D::FACTS.name);
     assert_inserts(&driver, &database, 11..13);
     if cluster.kind() == Kind::Postgres {
         assert_none_is_open(&database);
@@ -94,8 +99,8 @@ fn a_future_that_is_dropped_during_a_pause_leaves_no_trace<D: Asynchronous>() {
         let database = TestDatabase::on(cluster);
         create_raise(&database);
         let driver = D::connect(&database.relayed).unwrap();
-        // BEGIN, the statement that fails, and ROLLBACK. SeaORM sends the savepoint after BEGIN.
-        let messages = if D::NAME == "sea-orm" { 4 } else { 3 };
+        // After those that begin: the statement that fails, and ROLLBACK.
+        let messages = D::FACTS.begin.len() as u64 + 2;
         for _ in 0..6 {
             let before = database.relay.round_trips();
             let transaction = spawn_transaction(&driver, Some("could not serialize access"));
@@ -120,20 +125,4 @@ fn assert_none_is_open(database: &TestDatabase) {
         assert!(Instant::now() < deadline, "a transaction is open");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-#[test]
-fn nothing_is_left_open_after_a_future_is_dropped_during_a_pause() {
-    a_future_that_is_dropped_during_a_pause_leaves_no_trace::<SeaOrm>();
-    a_future_that_is_dropped_during_a_pause_leaves_no_trace::<Sqlx>();
-    a_future_that_is_dropped_during_a_pause_leaves_no_trace::<TokioPostgres>();
-}
-
-#[test]
-fn no_write_is_lost_after_a_future_is_dropped() {
-    std::thread::scope(|scope| {
-        scope.spawn(no_later_write_is_lost::<SeaOrm>);
-        scope.spawn(no_later_write_is_lost::<Sqlx>);
-        scope.spawn(no_later_write_is_lost::<TokioPostgres>);
-    });
 }

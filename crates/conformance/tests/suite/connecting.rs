@@ -3,26 +3,43 @@
 use std::fs;
 use std::path::Path;
 
-use crdb_conformance::sample::{BASIC_SAMPLES, run, run_failing};
-use crdb_conformance::{Diesel, Driver, Postgres, SeaOrm, Sqlx, TokioPostgres};
+use crdb_conformance::sample::{run, run_failing, samples};
+use crdb_conformance::{DRIVERS, Driver};
+use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Fault, Hold, Kind, Relay};
 
 use crate::fake_server::reject;
-use crate::test_database::{TestDatabase, assert_usable, clusters};
+use crate::test_database::{TestDatabase, assert_usable, clusters, for_each_driver};
 use crate::tls::psql_connects;
 
-/// Asserts that these samples succeed in this directory with these variables.
-fn assert_connect(samples: &[&str], directory: &Path, variables: &[(&str, &str)]) {
+for_each_driver!(
+    a_host_that_does_not_answer_is_passed_over_or_a_host_list_is_refused,
+    connecting_takes_the_round_trips_that_the_documentation_says,
+);
+
+/// Asserts that each basic sample succeeds in this directory with these variables.
+fn assert_connect(directory: &Path, variables: &[(&str, &str)]) {
+    assert_samples_connect(samples("basic"), directory, variables);
+}
+
+fn assert_samples_connect(
+    samples: impl Iterator<Item = String>,
+    directory: &Path,
+    variables: &[(&str, &str)],
+) {
     for sample in samples {
-        let ended = run(sample, directory, variables);
+        let ended = run(&sample, directory, variables);
         let result = (ended.status, ended.stderr.as_str());
         assert_eq!(result, (Some(0), ""), "{sample} with {variables:?}");
     }
 }
 
-fn assert_url_connects(samples: &[&str], url: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    assert_connect(samples, directory.path(), &[("DATABASE_URL", url)]);
+/// Returns the basic samples of the drivers that take several hosts, or that do not.
+fn samples_with_host_list(takes: bool) -> impl Iterator<Item = String> {
+    let drivers = DRIVERS
+        .iter()
+        .filter(move |driver| driver.takes_host_list == takes);
+    drivers.map(|driver| driver.sample("basic"))
 }
 
 #[test]
@@ -51,7 +68,6 @@ fn values_with_special_characters_reach_the_server_unchanged() {
         let url = cluster.url_with(user, password);
         let url = url.replace("/defaultdb?", "/Data%20%22Base%22%20'x'%5C%C3%A9%25?");
         assert_connect(
-            &BASIC_SAMPLES,
             directory.path(),
             &[("DATABASE_URL", &url), ("PGAPPNAME", r#"it's "my" \é"#)],
         );
@@ -66,7 +82,7 @@ fn values_with_special_characters_reach_the_server_unchanged() {
             ("PGSSLROOTCERT", root.to_str().unwrap()),
             ("PGOPTIONS", ""),
         ];
-        assert_connect(&BASIC_SAMPLES, directory.path(), &variables);
+        assert_connect(directory.path(), &variables);
     }
 }
 
@@ -86,7 +102,6 @@ fn the_nearest_dotenv_is_read_and_variables_fill_the_gaps_of_the_url() {
         )
         .unwrap();
         assert_connect(
-            &BASIC_SAMPLES,
             &child,
             &[("PGPASSWORD", cluster.password()), ("PGUSER", "")],
         );
@@ -94,18 +109,18 @@ fn the_nearest_dotenv_is_read_and_variables_fill_the_gaps_of_the_url() {
 }
 
 #[test]
-fn the_next_host_is_tried_and_sqlx_refuses_a_host_list() {
+fn the_next_host_is_tried_or_a_host_list_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for cluster in clusters() {
         let host = format!("localhost:{}", cluster.port());
         let url = TestDatabase::on(cluster)
             .text
             .replace(&host, &format!("localhost:1,nowhere.invalid:1,{host}"));
-        assert_url_connects(&BASIC_SAMPLES[..3], &url);
-        for sample in &BASIC_SAMPLES[3..] {
-            let message = "Error: sqlx, which SeaORM uses too, takes one host";
-            let variables = [("DATABASE_URL", url.as_str())];
-            run_failing(sample, directory.path(), &variables, message);
+        let variables = [("DATABASE_URL", url.as_str())];
+        assert_samples_connect(samples_with_host_list(true), directory.path(), &variables);
+        for sample in samples_with_host_list(false) {
+            let message = run_failing(&sample, directory.path(), &variables, "Error: ");
+            assert!(message.contains("takes one host"), "{message}");
         }
     }
 }
@@ -122,37 +137,44 @@ fn a_node_that_drains_is_passed_over() {
         .replace(&host, &format!("127.0.0.1:{draining},{host}"));
     for order in ["disable", "random"] {
         let url = format!("{url}&load_balance_hosts={order}");
-        assert_url_connects(&BASIC_SAMPLES[..3], &url);
+        let variables = [("DATABASE_URL", url.as_str())];
+        assert_samples_connect(samples_with_host_list(true), directory.path(), &variables);
     }
     let url = url.replace(&format!(",{host}"), "");
-    for sample in &BASIC_SAMPLES[..3] {
-        let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
+    for sample in samples_with_host_list(true) {
+        let ended = run(&sample, directory.path(), &[("DATABASE_URL", &url)]);
         let explained = "server is not accepting clients\nTry again later.";
         assert!(ended.stderr.contains(explained), "{sample}: {ended:?}");
     }
 }
 
 /// Neither at the first byte nor after TLS. Its `connect_timeout` is not that of the next host.
-#[test]
-fn a_host_that_does_not_answer_is_passed_over() {
-    fn pass_over<D: Driver>(database: &TestDatabase) {
-        let (relay, port) = (&database.relay, database.cluster.port());
+fn a_host_that_does_not_answer_is_passed_over_or_a_host_list_is_refused<D: Driver>() {
+    for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
+        let (relay, port) = (&database.relay, cluster.port());
         let hosts = format!("localhost:{},localhost:{port}", relay.port());
         let url = database.url.with("connect_timeout", "2").unwrap();
         let url = url.with("host", &hosts).unwrap();
         for answer in [1, 3] {
+            if refuses_host_list::<D>(&url) {
+                continue;
+            }
             relay.hold(Hold::Answer(answer));
             let mut driver = D::connect(&url).unwrap();
             relay.cut_all();
             assert_usable(&mut driver);
         }
     }
-    for cluster in clusters() {
-        let database = TestDatabase::on(cluster);
-        pass_over::<Postgres>(&database);
-        pass_over::<TokioPostgres>(&database);
-        pass_over::<Diesel>(&database);
+}
+
+/// Returns whether the driver takes one host. Asserts that it then refuses this list.
+pub fn refuses_host_list<D: Driver>(url: &DatabaseUrl) -> bool {
+    if !D::FACTS.takes_host_list {
+        let refused = D::connect(url).err().unwrap().to_string();
+        assert!(refused.contains("takes one host"), "{refused}");
     }
+    !D::FACTS.takes_host_list
 }
 
 #[test]
@@ -165,9 +187,10 @@ fn options_reach_the_server() {
             database.execute(&create);
             let url = database.text.as_str();
             let encoded = options.replace(' ', "%20").replace('=', "%3D");
-            assert_url_connects(&BASIC_SAMPLES, &format!("{url}&options={encoded}"));
+            let in_url = format!("{url}&options={encoded}");
+            assert_connect(directory.path(), &[("DATABASE_URL", &in_url)]);
             let variables = [("DATABASE_URL", url), ("PGOPTIONS", options)];
-            assert_connect(&BASIC_SAMPLES, directory.path(), &variables);
+            assert_connect(directory.path(), &variables);
             let rows = format!("SELECT 'rows: ' || count(*)::TEXT FROM s{number}.accounts");
             let rows = database.execute(&rows);
             assert!(rows.contains("rows: 2"), "{rows}");
@@ -188,38 +211,20 @@ fn round_trips_of<T>(cluster: &Cluster, connect: impl Fn(&str) -> T) -> u64 {
     (0..5).map(count).min().unwrap()
 }
 
-#[test]
-fn connecting_takes_at_most_two_round_trips_more_than_psql() {
-    fn round_trips<D: Driver>(cluster: &Cluster) -> u64 {
-        round_trips_of(cluster, |url| D::connect(&url.parse().unwrap()).unwrap())
-    }
+/// psql takes 6 on PostgreSQL before version 18, else 5.
+fn connecting_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
     for cluster in clusters() {
         let psql = |url: &str| assert!(psql_connects(url, Path::new("/")));
         // Without its statement.
         let psql = round_trips_of(cluster, psql) - 1;
-        let drivers = [
-            round_trips::<Postgres>(cluster),
-            round_trips::<TokioPostgres>(cluster),
-            round_trips::<Diesel>(cluster),
-            round_trips::<Sqlx>(cluster),
-            round_trips::<SeaOrm>(cluster),
-        ];
-        println!(
-            "{:?}: psql {psql}, {BASIC_SAMPLES:?} {drivers:?}",
-            cluster.kind()
+        let connect = |url: &str| D::connect(&url.parse().unwrap()).unwrap();
+        let expected = psql - 5 + D::FACTS.round_trips.connect;
+        let (driver, kind) = (round_trips_of(cluster, connect), cluster.kind());
+        assert_eq!(
+            driver,
+            expected,
+            "{}, psql {psql} on {kind:?}",
+            D::FACTS.name
         );
-        for driver in drivers {
-            assert!(
-                (psql..=psql + 2).contains(&driver),
-                "psql {psql}, driver {driver}"
-            );
-        }
-        if cluster.kind() == Kind::Postgres {
-            assert_eq!(
-                (psql, drivers),
-                (6, [6, 6, 8, 6, 6]),
-                "the figures in the documentation"
-            );
-        }
     }
 }

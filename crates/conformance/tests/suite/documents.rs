@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crdb_conformance::sample;
+use crdb_conformance::{DRIVERS, sample};
 
 use crate::markdown::{blocks, expected_output, read, root};
 
@@ -20,7 +20,9 @@ const OTHERS: [&str; 6] = [
 
 /// Returns the paths of all documents.
 fn pages() -> impl Iterator<Item = String> {
-    let drivers = sample::DRIVERS.map(|driver| format!("examples/{driver}/README.md"));
+    let drivers = DRIVERS
+        .iter()
+        .map(|driver| format!("examples/{}/README.md", driver.name));
     OTHERS.map(str::to_owned).into_iter().chain(drivers)
 }
 

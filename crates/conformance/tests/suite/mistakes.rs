@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use crate::fake_server::{listen, reject};
 use crate::test_database::{TestDatabase, clusters};
-use crdb_conformance::sample::{BASIC_SAMPLES, TRANSFER_SAMPLES, run, run_failing};
+use crdb_conformance::sample::{run, run_failing, samples};
+use crdb_conformance::{DRIVERS, Facts, Words};
 use crdb_local_cluster::{Cluster, Fault, Kind};
 
-/// Asserts that each sample fails with the words that are given for it, and with this advice. The
-/// last words are for all samples that follow.
-fn assert_explained(url: &str, variables: &[(&str, &str)], words: &[&str], advice: &str) {
+/// Asserts that each sample fails with the words that its driver has for it, and with this advice.
+fn assert_explained(
+    url: &str,
+    variables: &[(&str, &str)],
+    words: impl Fn(&Words) -> &'static str,
+    advice: &str,
+) {
     let directory = tempfile::tempdir().unwrap();
     let (_, rest) = url.split_once('@').unwrap();
     let host = rest.split('/').next().unwrap();
     let begin = format!("Error: could not connect to {host}: ");
     let variables = [&[("DATABASE_URL", url)], variables].concat();
-    for (place, sample) in BASIC_SAMPLES.into_iter().enumerate() {
-        let words = words[place.min(words.len() - 1)];
-        let message = run_failing(sample, directory.path(), &variables, &begin);
+    for driver in DRIVERS {
+        let (sample, words) = (driver.sample("basic"), words(&driver.words));
+        let message = run_failing(&sample, directory.path(), &variables, &begin);
         assert!(message.contains(words), "{sample}: {message}, not {words}");
         assert!(
             message.contains(&format!("\n{advice}")),
@@ -28,7 +33,7 @@ fn assert_explained(url: &str, variables: &[(&str, &str)], words: &[&str], advic
     }
 }
 
-fn assert_url_explained(url: &str, words: &[&str], advice: &str) {
+fn assert_url_explained(url: &str, words: impl Fn(&Words) -> &'static str, advice: &str) {
     assert_explained(url, &[], words, advice);
 }
 
@@ -48,14 +53,14 @@ fn settings_that_cannot_be_used_are_refused_and_not_shown() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(".env"), dotenv).unwrap();
         std::fs::write(directory.path().join("Cargo.toml"), "").unwrap();
-        for sample in BASIC_SAMPLES {
+        for sample in samples("basic") {
             let variables = match variable {
                 "" => vec![],
                 "PGSSLKEY" => vec![("DATABASE_URL", url), (variable, value)],
                 _ => vec![(variable, value), ("PGUSER", "demo")],
             };
             let begin = format!("Error: {message}");
-            let printed = run_failing(sample, directory.path(), &variables, &begin);
+            let printed = run_failing(&sample, directory.path(), &variables, &begin);
             let shown = printed.contains("S3cret") || printed.contains("MC4C");
             assert!(!shown, "{sample}: {printed}");
         }
@@ -63,13 +68,17 @@ fn settings_that_cannot_be_used_are_refused_and_not_shown() {
 }
 
 #[test]
-fn a_root_certificate_that_sqlx_would_trust_besides_the_systems_is_refused() {
+fn a_root_certificate_that_would_be_trusted_besides_the_systems_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let url = "postgresql://demo:x@localhost:1/?sslrootcert=system";
     let variables = [("DATABASE_URL", url), ("PGSSLROOTCERT", "ca.crt")];
-    for sample in &BASIC_SAMPLES[3..] {
-        let message = "Error: sqlx, which SeaORM uses too, would use PGSSLROOTCERT besides";
-        run_failing(sample, directory.path(), &variables, message);
+    for driver in DRIVERS.iter().filter(|driver| driver.trusts_system_roots) {
+        let sample = driver.sample("basic");
+        let message = run_failing(&sample, directory.path(), &variables, "Error: ");
+        assert!(
+            message.contains("would use PGSSLROOTCERT besides"),
+            "{message}"
+        );
     }
 }
 
@@ -80,18 +89,13 @@ const NO_ANSWER: &str = "On a managed cluster, add this machine's address to the
 fn a_host_that_cannot_be_reached_is_explained() {
     assert_url_explained(
         "postgresql://demo:x@nowhere.invalid:26257/",
-        &[
-            "lookup address",
-            "lookup address",
-            "could not translate host name",
-            "lookup address",
-        ],
+        |words| words.unknown_host,
         "Check the host for typing errors",
     );
     assert_url_explained(
-        // sqlx's pool tries again until its time limit.
+        // A pool can try again until its time limit.
         "postgresql://demo:x@localhost:1/?connect_timeout=1",
-        &["Connection refused"],
+        |_| "Connection refused",
         "Is the server running, and is this its port? CockroachDB's is 26257.",
     );
 }
@@ -110,12 +114,7 @@ fn a_server_that_accepts_the_connection_and_does_not_answer_is_explained() {
     for (port, sslmode) in [(silent, "disable"), (silent, "require"), (slow, "require")] {
         assert_url_explained(
             &format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode={sslmode}&connect_timeout=2"),
-            &[
-                "timed out",
-                "Timeout occurred",
-                "timeout expired",
-                "timed out",
-            ],
+            |words| words.no_answer,
             NO_ANSWER,
         );
     }
@@ -130,29 +129,28 @@ fn http_on_the_port_is_explained() {
     for sslmode in ["disable", "verify-full"] {
         assert_url_explained(
             &format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode={sslmode}"),
-            &[""],
+            |_| "",
             NOT_SQL,
         );
     }
     let closing = listen(|_| {});
     let url = format!("postgresql://demo:x@127.0.0.1:{closing}/");
-    assert_url_explained(&url, &[""], NOT_SQL);
+    assert_url_explained(&url, |_| "", NOT_SQL);
 }
 
 #[test]
 fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
-    let verify_failed = "certificate verify failed";
-    let no_issuer = "unable to get local issuer certificate";
+    type Said = fn(&Words) -> &'static str;
     #[rustfmt::skip]
-    let cases = [
-        (Fault::NoTls, ["support TLS", "support SSL", "support TLS"], NOT_SQL),
-        (Fault::UnknownAuthority, [no_issuer, verify_failed, no_issuer],
+    let cases: [(Fault, Said, &str); 4] = [
+        (Fault::NoTls, |words| words.no_tls, NOT_SQL),
+        (Fault::UnknownAuthority, |words| words.unknown_authority,
          "The file that sslrootcert names, or ~/.postgresql/root.crt, is not the certificate of this"),
-        (Fault::Expired, ["certificate has expired", verify_failed, "certificate has expired"], ""),
-        (Fault::OtherName, ["hostname mismatch", "does not match host name", "ostname mismatch"],
+        (Fault::Expired, |words| words.expired, ""),
+        (Fault::OtherName, |words| words.other_name,
          "Connect by a name that the server's certificate contains."),
     ];
-    for (fault, [raw, diesel, sqlx], advice) in cases {
+    for (fault, words, advice) in cases {
         let cluster = Cluster::start_with_fault(fault).unwrap();
         let (root, port) = (cluster.root_certificate(), cluster.port());
         assert_url_explained(
@@ -160,7 +158,7 @@ fn a_certificate_that_is_not_accepted_is_explained_with_openssls_words() {
                 "postgresql://demo:x@localhost:{port}/?sslrootcert={}",
                 root.display()
             ),
-            &[raw, raw, diesel, sqlx],
+            words,
             advice,
         );
     }
@@ -177,9 +175,9 @@ fn a_machine_without_root_certificates_is_explained() {
             ("SSL_CERT_FILE", "/dev/null"),
             ("SSL_CERT_DIR", "/nonexistent"),
         ];
-        let words = ["certificate verify failed"];
+        let words = |_: &_| "certificate verify failed";
         let advice = "In a container, install the package ca-certificates in the image. If the";
-        assert_explained(&format!("{url}{root}"), &variables, &words, advice);
+        assert_explained(&format!("{url}{root}"), &variables, words, advice);
     }
 }
 
@@ -191,18 +189,12 @@ fn a_login_that_is_refused_is_explained() {
         let failed = "password authentication failed for user";
         assert_url_explained(
             &url.replace(cluster.password(), "wrong"),
-            &[failed],
+            |_| failed,
             "Check the user and the password in DATABASE_URL or PGPASSWORD.",
         );
         assert_url_explained(
             &url.replace(&format!(":{}@", cluster.password()), "@"),
-            // sqlx sends an empty password.
-            &[
-                "password missing",
-                "password missing",
-                "no password supplied",
-                failed,
-            ],
+            |words| words.no_password,
             "",
         );
         let words = match kind {
@@ -211,21 +203,21 @@ fn a_login_that_is_refused_is_explained() {
         };
         assert_url_explained(
             &url.replace("verify-full", "disable"),
-            &[words],
+            |_| words,
             "The server does not accept this user from this network, or not without TLS",
         );
         // On CockroachDB the first statement fails.
         if kind == Kind::Postgres {
             assert_url_explained(
                 &url.replace("defaultdb", "alerts2"),
-                &["database \"alerts2\" does not exist"],
+                |_| "database \"alerts2\" does not exist",
                 "Check the names of the database and the user.",
             );
             let busy = "CREATE ROLE busy LOGIN PASSWORD 'S3cret' CONNECTION LIMIT 0";
             cluster.execute(busy).unwrap();
             assert_url_explained(
                 &format!("{}&connect_timeout=2", cluster.url_with("busy", "S3cret")),
-                &["too many connections for role \"busy\""],
+                |_| "too many connections for role \"busy\"",
                 "Try again later.",
             );
         }
@@ -237,7 +229,7 @@ fn a_login_that_is_refused_is_explained() {
 fn a_hint_of_the_server_is_shown() {
     let port = reject("SFATAL\0VFATAL\0C08004\0Mcodeproxy: unknown cluster\0Hadd the cluster name");
     let url = format!("postgresql://demo:x@127.0.0.1:{port}/?sslmode=disable");
-    assert_url_explained(&url, &["codeproxy: unknown cluster"], "HINT:");
+    assert_url_explained(&url, |_| "codeproxy: unknown cluster", "HINT:");
 }
 
 #[test]
@@ -248,14 +240,22 @@ fn a_pool_waits_for_a_server_that_is_not_ready_yet() {
         .execute("CREATE ROLE busy LOGIN PASSWORD 'x' CONNECTION LIMIT 0; GRANT demo TO busy")
         .unwrap();
     let url = cluster.url_with("busy", "x");
+    let variables = [("DATABASE_URL", url.as_str())];
+    let waiting = DRIVERS.iter().filter(|driver| driver.waits_for_the_server);
+    let directory = directory.path();
     thread::scope(|scope| {
-        let ended = scope.spawn(|| run("sqlx-basic", directory.path(), &[("DATABASE_URL", &url)]));
+        let run = |driver: &Facts| run(&driver.sample("basic"), directory, &variables);
+        let samples: Vec<_> = waiting
+            .map(|driver| scope.spawn(move || run(driver)))
+            .collect();
         thread::sleep(Duration::from_secs(3));
         cluster
             .execute("ALTER ROLE busy CONNECTION LIMIT -1; GRANT CREATE ON SCHEMA public TO busy")
             .unwrap();
-        let ended = ended.join().unwrap();
-        assert_eq!(ended.status, Some(0), "{ended:?}");
+        for sample in samples {
+            let ended = sample.join().unwrap();
+            assert_eq!(ended.status, Some(0), "{ended:?}");
+        }
     });
 }
 
@@ -267,8 +267,8 @@ fn a_table_of_another_program_is_explained() {
         let create = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance DECIMAL)";
         database.execute(&format!("DROP TABLE accounts; {create}"));
         let variables = [("DATABASE_URL", database.text.as_str())];
-        for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
-            let ended = run(sample, directory.path(), &variables);
+        for sample in samples("basic").chain(samples("transfer")) {
+            let ended = run(&sample, directory.path(), &variables);
             let advice =
                 "\nIf another program has created the table accounts, use another database.";
             assert!(ended.stderr.contains(advice), "{sample}: {ended:?}");
@@ -284,10 +284,10 @@ fn a_missing_privilege_is_explained() {
         let create = "CREATE USER app WITH PASSWORD 'x'";
         cluster.execute(create).unwrap();
         let url = cluster.url_with("app", "x");
-        for sample in BASIC_SAMPLES.into_iter().chain(TRANSFER_SAMPLES) {
+        for sample in samples("basic").chain(samples("transfer")) {
             let begin = "Error: cannot use the table accounts: ";
             let variables = [("DATABASE_URL", url.as_str())];
-            let message = run_failing(sample, directory.path(), &variables, begin);
+            let message = run_failing(&sample, directory.path(), &variables, begin);
             let advice = "\nLet an owner run GRANT CREATE ON SCHEMA public";
             assert!(message.contains(advice), "{sample}: {message}");
         }
@@ -296,8 +296,8 @@ fn a_missing_privilege_is_explained() {
             let revoke = "REVOKE CONNECT ON DATABASE closed FROM PUBLIC";
             cluster.execute(revoke).unwrap();
             let url = url.replace("/defaultdb", "/closed");
-            let words = ["permission denied for database"];
-            assert_url_explained(&url, &words, "Let an owner run GRANT CONNECT ON DATABASE");
+            let words = |_: &_| "permission denied for database";
+            assert_url_explained(&url, words, "Let an owner run GRANT CONNECT ON DATABASE");
         }
     }
 }
@@ -316,9 +316,10 @@ fn a_password_with_too_many_scram_iterations_is_explained() {
         ))
         .unwrap();
     let url = cluster.url_with("often", "pass word");
-    for sample in BASIC_SAMPLES {
-        let ended = run(sample, directory.path(), &[("DATABASE_URL", &url)]);
-        if sample.contains("postgres") {
+    for driver in DRIVERS {
+        let sample = driver.sample("basic");
+        let ended = run(&sample, directory.path(), &[("DATABASE_URL", &url)]);
+        if driver.limits_scram_iterations {
             let words = "SCRAM iteration count exceeds the maximum allowed\nSet the password again";
             assert!(ended.stderr.contains(words), "{sample}: {ended:?}");
         } else {

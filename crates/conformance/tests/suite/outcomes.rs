@@ -42,7 +42,7 @@ fn a_cut_during_the_commit_is_ambiguous_and_not_run_again<D: Driver>() {
                 Ok::<_, OpError>(())
             });
             assert!(!database.relay.cut_is_pending());
-            assert_outcome!(result, AmbiguousCommit, D::NAME);
+            assert_outcome!(result, AmbiguousCommit, D::FACTS.name);
             assert_eq!(runs, 1);
             assert_eq!(database.entries::<D>(), entries);
         }
@@ -60,16 +60,12 @@ fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed
                 database.relay.cut(cut);
                 Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
             });
-            assert_outcome!(result, Operation, D::NAME);
+            assert_outcome!(result, Operation, D::FACTS.name);
             assert_eq!(runs, 1);
             assert_eq!(database.entries::<D>(), [0; 0]);
             // The connection is lost. Only a pool opens a new one.
             let after = driver.transfer(1, 2, 1);
-            assert_eq!(
-                after.is_ok(),
-                ["tokio-postgres", "sqlx", "sea-orm"].contains(&D::NAME),
-                "only a pool opens a new connection: {after:?}"
-            );
+            assert_eq!(after.is_ok(), D::FACTS.has_pool, "{after:?}");
         }
     }
 }
@@ -96,9 +92,9 @@ fn if_the_connection_is_lost_before_the_retry_the_retry_error_comes_back<D: Driv
                 assert!(!database.relay.cut_is_pending());
                 assert_eq!(runs, 1);
                 if fails_in_op {
-                    assert_outcome!(result, Operation, D::NAME);
+                    assert_outcome!(result, Operation, D::FACTS.name);
                 } else {
-                    assert_outcome!(result, Database, D::NAME);
+                    assert_outcome!(result, Database, D::FACTS.name);
                     assert!(format!("{result:?}").contains(message), "{result:?}");
                 }
             }
@@ -236,8 +232,7 @@ fn an_answer_to_the_commit_that_proves_a_rollback_is_reported_as_not_committed<D
     let answers = [
         "22012", "23503", "23505", "23514", "40002", "44000", "P0001",
     ];
-    // Diesel passes on the SQLSTATEs of constraints only.
-    let known = |sqlstate: &&str| D::NAME != "diesel" || sqlstate.starts_with("23");
+    let known = |sqlstate: &&str| D::FACTS.passes_on_sqlstates || sqlstate.starts_with("23");
     for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Postgres) {
         for sqlstate in answers.into_iter().filter(known) {
             let database = TestDatabase::on(cluster);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use crdb_conformance::sample;
+use crdb_conformance::{DRIVERS, sample};
 use crdb_local_cluster::Cluster;
 use tempfile::TempDir;
 
@@ -104,8 +104,8 @@ fn in_one_file(driver: &str) {
 #[test]
 fn the_program_in_one_file_runs_with_each_driver() {
     std::thread::scope(|scope| {
-        for driver in crdb_conformance::DRIVERS {
-            scope.spawn(move || in_one_file(driver));
+        for driver in DRIVERS {
+            scope.spawn(move || in_one_file(driver.name));
         }
     });
 }
@@ -137,7 +137,7 @@ fn manifest(page: &str) -> String {
 
 #[test]
 fn the_samples_run_unchanged_in_a_project_beside_this_repository() {
-    for driver in crdb_conformance::DRIVERS {
+    for driver in DRIVERS.iter().map(|driver| driver.name) {
         let (_directory, project) = project(&manifest(&format!("examples/{driver}/README.md")));
         for sample in ["basic", "transfer"] {
             let source = read(&format!("examples/{driver}/{sample}.rs"));

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::test_database::{
-    OpError, TestDatabase, assert_usable, clusters, create_raise, for_each_driver, operation,
-    readable_cluster,
+    OpError, TestDatabase, assert_usable, clusters, cockroach, create_raise, for_each_driver,
+    operation, readable_cluster,
 };
-use crdb_conformance::{AnyError, Driver, Sql};
+use crdb_conformance::{AnyError, Driver, Facts, Sql};
 use crdb_local_cluster::Kind;
 
 for_each_driver!(
@@ -19,6 +19,7 @@ for_each_driver!(
     each_retry_is_logged_and_after_the_last_one_its_error_comes_back,
     a_retry_error_is_found_in_all_wrappings,
     a_retry_begins_a_new_transaction_if_the_savepoint_is_gone,
+    #[ignore = "needs CockroachDB"]
     retry_errors_that_cockroachdb_injects_are_retried,
 );
 
@@ -102,7 +103,7 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
         }
         println!(
             "{} on {:?}: {runs} runs for 200 transfers",
-            D::NAME,
+            D::FACTS.name,
             cluster.kind()
         );
         let balances = database.balances::<D>();
@@ -112,21 +113,6 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
 
 fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<D: Driver>() {
     let begin = &["BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart"][..];
-    let first_begin = match D::NAME {
-        "sea-orm" => &[
-            "BEGIN",
-            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
-        ][..],
-        _ => begin,
-    };
-    let commit = match D::NAME {
-        // sqlx sends a ROLLBACK by itself.
-        "sqlx" | "sea-orm" => &[
-            "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN",
-            "ROLLBACK",
-        ][..],
-        _ => &["RELEASE SAVEPOINT cockroach_restart; COMMIT"],
-    };
     let in_place = &["ROLLBACK TO SAVEPOINT cockroach_restart"][..];
     let rollback = &["ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK"];
     let anew = &[rollback, begin].concat()[..];
@@ -144,10 +130,11 @@ fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<
         driver
             .transact(|txn| Ok::<_, OpError>(txn.execute(&op)?))
             .unwrap();
-        // sqlx's pool sends the last ROLLBACK after `run_transaction` has returned.
+        // A pool can send a last ROLLBACK after `run_transaction` has returned.
         thread::sleep(Duration::from_millis(100));
         let op = &[op.as_str()][..];
-        let expected = [first_begin, op, first, op, second, op, commit].concat();
+        let Facts { begin, commit, .. } = D::FACTS;
+        let expected = [begin, op, first, op, second, op, commit].concat();
         assert_eq!(
             statements(&database.relay.recorded()),
             expected,
@@ -262,20 +249,18 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
 /// With this setting CockroachDB fails the first three runs of a transaction. A new transaction counts
 /// anew, so the third run switches it off.
 fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
-    for cluster in clusters().filter(|cluster| cluster.kind() == Kind::Cockroach) {
-        let database = TestDatabase::on(cluster);
-        let mut driver = D::connect(&database.url).unwrap();
-        let mut runs = 0;
-        driver
-            .transact(|txn| {
-                runs += 1;
-                txn.execute(&format!("SET inject_retry_errors_enabled = '{}'", runs < 3))?;
-                Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
-            })
-            .unwrap();
-        assert_eq!(runs, 3, "two injected failures");
-        assert_eq!(database.entries::<D>(), [1]);
-    }
+    let database = TestDatabase::on(cockroach());
+    let mut driver = D::connect(&database.url).unwrap();
+    let mut runs = 0;
+    driver
+        .transact(|txn| {
+            runs += 1;
+            txn.execute(&format!("SET inject_retry_errors_enabled = '{}'", runs < 3))?;
+            Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
+        })
+        .unwrap();
+    assert_eq!(runs, 3, "two injected failures");
+    assert_eq!(database.entries::<D>(), [1]);
 }
 
 /// Collects the log records of all tests in this process.
@@ -304,7 +289,7 @@ fn each_retry_is_logged_and_after_the_last_one_its_error_comes_back<D: Driver>()
     let database = TestDatabase::on(readable_cluster());
     create_raise(&database);
     let mut driver = D::connect(&database.url).unwrap();
-    let message = format!("could not serialize access, {}", D::NAME);
+    let message = format!("could not serialize access, {}", D::FACTS.name);
     let sql = format!("SELECT raise('40001', '{message}')");
     let mut runs = 0;
     let failed = driver.transact_briefly(|txn| {

@@ -147,6 +147,14 @@ pub fn clusters() -> impl Iterator<Item = &'static Cluster> {
     CLUSTERS.iter()
 }
 
+/// Returns the CockroachDB server, for tests that are ignored where there is none.
+pub fn cockroach() -> &'static Cluster {
+    let mut cockroach = clusters().filter(|cluster| cluster.kind() == Kind::Cockroach);
+    cockroach
+        .next()
+        .expect("there is no CockroachDB binary: scripts/setup --cockroach downloads one")
+}
+
 /// Returns a PostgreSQL server without TLS: the relay can record what clients send, and a test can
 /// create functions in PL/pgSQL.
 pub fn readable_cluster() -> &'static Cluster {
@@ -157,25 +165,49 @@ pub fn readable_cluster() -> &'static Cluster {
 
 /// Declares one test for each driver and each of these generic functions.
 macro_rules! for_each_driver {
-    ($($test:ident),+ $(,)?) => {
-        mod postgres {
-            $(#[test] fn $test() { super::$test::<crdb_conformance::Postgres>(); })+
-        }
-        mod diesel {
-            $(#[test] fn $test() { super::$test::<crdb_conformance::Diesel>(); })+
-        }
-        mod tokio_postgres {
-            $(#[test] fn $test() { super::$test::<crdb_conformance::TokioPostgres>(); })+
-        }
-        mod sqlx {
-            $(#[test] fn $test() { super::$test::<crdb_conformance::Sqlx>(); })+
-        }
-        mod sea_orm {
-            $(#[test] fn $test() { super::$test::<crdb_conformance::SeaOrm>(); })+
-        }
+    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
+        crdb_conformance::for_each_driver!(
+            [crate::test_database::tests_of_driver] [$($(#[$attribute])* $test),+]
+        );
     };
 }
 pub(crate) use for_each_driver;
+
+/// Declares one test for each asynchronous driver and each of these generic functions.
+macro_rules! for_each_asynchronous_driver {
+    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
+        mod asynchronous {
+            $(use super::$test;)+
+            crdb_conformance::for_each_driver!(
+                [crate::test_database::tests_of_asynchronous_driver] [$($(#[$attribute])* $test),+]
+            );
+        }
+    };
+}
+pub(crate) use for_each_asynchronous_driver;
+
+macro_rules! tests_of_driver {
+    ($kind:ident $module:ident $driver:ident [$($(#[$attribute:meta])* $test:ident),+]) => {
+        mod $module {
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $test() {
+                    super::$test::<crdb_conformance::$driver>();
+                }
+            )+
+        }
+    };
+}
+pub(crate) use tests_of_driver;
+
+macro_rules! tests_of_asynchronous_driver {
+    (asynchronous $($rest:tt)+) => {
+        crate::test_database::tests_of_driver!(asynchronous $($rest)+);
+    };
+    (blocking $($rest:tt)+) => {};
+}
+pub(crate) use tests_of_asynchronous_driver;
 
 /// Asserts that a transaction failed with this variant of `TransactionError`.
 macro_rules! assert_outcome {

@@ -1,12 +1,13 @@
 //! Which servers are accepted: servers × sslmodes × root certificates × hosts. The expected result
 //! is that of `psql` with `verify-full`, or with `disable`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crdb_conformance::sample;
+use crdb_conformance::{DRIVERS, Facts, sample};
 use crdb_local_cluster::{Authority, Cluster, Fault, Kind};
 
 const SSLMODES: [&str; 4] = ["disable", "require", "verify-full", ""];
@@ -79,6 +80,35 @@ pub fn psql_connects(url: &str, home: &Path) -> bool {
     psql.output().unwrap().status.success()
 }
 
+/// Returns whether each driver connects to each of these servers, by its name and the string.
+fn connects(urls: &str, home: &Path, system_roots: &Path) -> BTreeMap<(String, String), bool> {
+    let mut connect = Command::new(sample::example("connect"));
+    connect
+        .env("HOME", home)
+        .env("SSL_CERT_DIR", "/nonexistent");
+    connect.env("SSL_CERT_FILE", system_roots);
+    let mut connect = connect
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    connect
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(urls.as_bytes())
+        .unwrap();
+    let output = connect.wait_with_output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let results = printed.lines().map(|line| {
+        let [driver, connects, url] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        ((driver.to_owned(), url.to_owned()), connects == "true")
+    });
+    results.collect()
+}
+
 /// The authority of each server is also one of the operating system's. So a driver fails the test if
 /// it trusts those although a root certificate is named.
 #[test]
@@ -87,10 +117,9 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
     let home = directory.path();
     let wrong = home.join("wrong.crt");
     Authority::new("other").unwrap().write(&wrong).unwrap();
-    let servers = servers();
-    let mut results = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     let mut unexpected = Vec::new();
-    for server in &servers {
+    for server in &servers() {
         let root = server.cluster.root_certificate();
         let both = [fs::read(&wrong).unwrap(), fs::read(&root).unwrap()].concat();
         fs::write(home.join(format!("{}.crt", server.cluster.port())), both).unwrap();
@@ -100,6 +129,7 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
         } else {
             &["localhost", "[::1]"]
         };
+        let mut rows = Vec::new();
         for &host in hosts {
             let psql = |sslmode, root| psql_connects(&url(server, sslmode, root, host, home), home);
             let (clear, right, wrong) = (
@@ -111,38 +141,36 @@ fn each_driver_accepts_the_servers_that_psql_accepts_with_verify_full() {
                 .iter()
                 .flat_map(|mode| ROOTS.map(|root| (*mode, root)))
             {
+                let expected = |driver: &Facts| match (sslmode, roots) {
+                    ("disable", _) => clear,
+                    (_, "missing") => false,
+                    (_, "wrong") if driver.trusts_system_roots => right,
+                    (_, "wrong") => wrong,
+                    _ => right,
+                };
                 let url = url(server, sslmode, roots, host, home);
-                for sample in sample::BASIC_SAMPLES {
-                    let expected = match (sslmode, roots) {
-                        ("disable", _) => clear,
-                        (_, "missing") => false,
-                        // sqlx also trusts the operating system's authorities.
-                        (_, "wrong") if ["sqlx-basic", "sea-orm-basic"].contains(&sample) => right,
-                        (_, "wrong") => wrong,
-                        _ => right,
-                    };
-                    let variables = [
-                        ("DATABASE_URL", url.as_str()),
-                        ("SSL_CERT_FILE", root.to_str().unwrap()),
-                        ("SSL_CERT_DIR", "/nonexistent"),
-                    ];
-                    let ended = sample::run(sample, home, &variables);
-                    let connects = ended.status == Some(0);
-                    *results.entry((sample, connects)).or_insert(0) += 1;
-                    if connects != expected {
-                        unexpected.push(format!(
-                            "{sample}, {}, sslmode {sslmode}, root {roots}, {host}: {}",
-                            server.name, ended.stderr
-                        ));
-                    }
-                }
+                rows.extend(
+                    DRIVERS
+                        .iter()
+                        .map(|driver| (driver.name, url.clone(), expected(driver))),
+                );
+            }
+        }
+        let urls: BTreeSet<String> = rows.iter().map(|(_, url, _)| format!("{url}\n")).collect();
+        let urls: Vec<String> = urls.into_iter().collect();
+        let results = connects(&urls.concat(), home, &root);
+        for (driver, url, expected) in rows {
+            let connects = results[&(driver.to_owned(), url.clone())];
+            *counts.entry((driver, connects)).or_insert(0) += 1;
+            if connects != expected {
+                unexpected.push(format!("{driver}, {}, {url}: {connects}", server.name));
             }
         }
     }
-    println!("rows by driver and result: {results:?}");
+    println!("rows by driver and result: {counts:?}");
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
     assert!(
-        results.values().all(|rows| *rows > 20),
+        counts.values().all(|rows| *rows > 20),
         "each driver accepts and refuses"
     );
 }
@@ -168,9 +196,9 @@ fn without_sslrootcert_the_root_certificate_in_the_home_directory_is_used() {
                 Authority::new("other").unwrap().write(&default).unwrap();
             }
             for spelling in spellings {
-                for sample in sample::BASIC_SAMPLES {
+                for sample in sample::samples("basic") {
                     let url = format!("{without}{spelling}");
-                    let ended = sample::run(sample, home.path(), &[("DATABASE_URL", &url)]);
+                    let ended = sample::run(&sample, home.path(), &[("DATABASE_URL", &url)]);
                     assert_eq!(
                         ended.status == Some(0),
                         right,

@@ -29,7 +29,7 @@ pub fn transfer_during<D: Driver>(url: &DatabaseUrl, loss: impl FnOnce(&AtomicI6
             .into_iter()
             .flat_map(|worker| worker.join().unwrap());
         let outcomes = outcomes.collect();
-        println!("{}: {:?} after the loss", D::NAME, lost.elapsed());
+        println!("{}: {:?} after the loss", D::FACTS.name, lost.elapsed());
         outcomes
     })
 }
@@ -49,7 +49,7 @@ pub fn wait_for(transfer: i64, next: &AtomicI64) {
 
 /// Takes the numbers of transfers until there are none left, and transfers 1 between the accounts
 /// of each. After an error, except a refusal, it waits until a server accepts a connection, as a
-/// service does; tokio-postgres keeps its pool.
+/// service does, and keeps a pool.
 pub fn work<D: Driver>(
     url: &DatabaseUrl,
     next: &AtomicI64,
@@ -68,7 +68,7 @@ pub fn work<D: Driver>(
         let refused = |error: &TransactionError| error.to_string().contains("not enough");
         if outcome.as_ref().is_err_and(|error| !refused(error)) {
             let connected = connect(url);
-            if D::NAME != "tokio-postgres" {
+            if !D::FACTS.has_pool {
                 driver = connected;
             }
         }
