@@ -22,7 +22,7 @@
 //! | `sslcert` and `sslkey`, files | `PGSSLCERT`, `PGSSLKEY` | none |
 //! | `options` for the server | `PGOPTIONS` | none |
 //! | `application_name` | `PGAPPNAME` | the program's name |
-//! | `connect_timeout`, in seconds for each host | `PGCONNECT_TIMEOUT` | 10 |
+//! | `connect_timeout`, in seconds for each host, until the login | `PGCONNECT_TIMEOUT` | 10 |
 //! | `load_balance_hosts`: `random` tries the hosts of a list in a random order | `PGLOADBALANCEHOSTS` | `disable` |
 //!
 //! As in libpq, the first five can also be parameters: `user`, `password`, `host`, `port`, `dbname`.
@@ -36,7 +36,8 @@
 //!
 //! - `sslmode=prefer` and `allow`, other parameters, and Unix sockets are refused. A part of the URL
 //!   that is also a parameter is refused.
-//! - After every error the next host of a list is tried, also after a rejected login.
+//! - After every error the next host of a list is tried, also after a rejected login. As in libpq,
+//!   Diesel's `connect_timeout` is for each address of a host.
 //! - Only Diesel honours libpq's other variables (`PGREQUIREAUTH`, …), a revocation list and the
 //!   default files of a client certificate. Diesel, sqlx and SeaORM read a password file.
 //! - sqlx, which SeaORM uses too, takes one host. It reads only the first certificate of
