@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::env;
 use std::error::Error;
 use std::fmt;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -65,9 +66,7 @@ impl DatabaseUrl {
             "there is no user\nWrite postgresql://USER:PASSWORD@HOST:26257/DATABASE, or set PGUSER.",
         )?;
         ensure(
-            settings["connect_timeout"]
-                .parse()
-                .is_ok_and(|seconds: u16| seconds > 0),
+            settings["connect_timeout"].parse::<NonZeroU16>().is_ok(),
             "connect_timeout is not a whole number of seconds from 1 to 65535\nThe default is 10.",
         )?;
         ensure(
@@ -102,10 +101,7 @@ impl DatabaseUrl {
     ///
     /// Returns an error if the name or the value is not valid, or if a file that is named is missing.
     pub fn with(&self, name: &str, value: &str) -> Result<DatabaseUrl, ConnectError> {
-        ensure(
-            name != "port",
-            "the port is a part of host\nWrite HOST:PORT.",
-        )?;
+        ensure(name != "port", "the port is a part of host: HOST:PORT")?;
         let mut settings = self.settings.clone();
         settings.insert("password", self.get("password"));
         settings.insert(settings::known(name)?, value.to_owned());
@@ -168,9 +164,9 @@ impl DatabaseUrl {
         for (name, variable, _) in SETTINGS {
             // sqlx reads these variables too, as names of files even if they are empty.
             let is_file = is_encrypted && TLS[1..].contains(&name);
-            let is_ours = parameters.iter().any(|(own, _)| *own == name);
+            let is_missing = is_file && ["", "system"].contains(&self.setting(name).1);
             ensure(
-                !is_file || is_ours || env::var_os(variable).is_none(),
+                !is_missing || env::var_os(variable).is_none(),
                 &format!(
                     "sqlx, which SeaORM uses too, would use {variable} besides the connection string\nUnset {variable}."
                 ),

@@ -47,13 +47,9 @@ pub(crate) fn split(url: &str) -> Result<Vec<(&str, &str)>, ConnectError> {
     }
     let (credentials, host) = authority.split_once('@').unwrap_or(("", authority));
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-    let mut parts = vec![
-        ("user", user),
-        ("password", password),
-        ("host", host),
-        ("dbname", path),
-    ];
-    parts.retain(|(_, value)| !value.is_empty());
+    let parts = ["user", "password", "host", "dbname"].into_iter();
+    let parts = parts.zip([user, password, host, path]);
+    let mut parts: Vec<_> = parts.filter(|(_, value)| !value.is_empty()).collect();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let Some(pair) = pair.split_once('=') else {
             return refuse("a parameter has no \"=\"\nWrite ?name=value&name=value.");
@@ -95,7 +91,7 @@ fn check_host(text: &str, default_port: &str) -> Result<String, ConnectError> {
 /// All characters but those that stay readable and are allowed everywhere in a URL.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// Percent-encodes a value for a URL.
+/// Percent-encodes a value for a URL. libpq would show a value with a NUL byte in its error message.
 pub(crate) fn encode(value: &str) -> String {
-    utf8_percent_encode(value, RESERVED).to_string()
+    utf8_percent_encode(&value.replace('\0', ""), RESERVED).to_string()
 }
