@@ -36,7 +36,7 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Declares a pool with its runtime, and implements [`Driver`] and [`Asynchronous`] for it. The
-/// module has the sample as `transfer`, its `brief!`, and the functions `execute` and `read` for its type of a
+/// module has the sample as `transfer`, the `recipes`, its `brief!`, and the functions `execute` and `read` for its type of a
 /// transaction, and `execute_in` for its pool.
 macro_rules! asynchronous {
     ($driver:ident, $facts:expr, $package:ident, $pool:ty, $txn:ty) => {
@@ -74,6 +74,29 @@ macro_rules! asynchronous {
                 let transaction = $package::run_transaction(&self.pool, op);
                 self.runtime.block_on(transaction)?;
                 Ok(runs)
+            }
+
+            fn transfer_once(
+                &mut self,
+                request: i64,
+                from: i64,
+                to: i64,
+                amount: i64,
+            ) -> Result<(), TransactionError> {
+                let op =
+                    async |txn: $txn| recipes::transfer_once(txn, request, from, to, amount).await;
+                let transaction = $package::run_transaction(&self.pool, op);
+                Ok(self.runtime.block_on(transaction)?)
+            }
+
+            fn transfer_in_one_statement(
+                &mut self,
+                from: i64,
+                to: i64,
+                amount: i64,
+            ) -> Result<bool, AnyError> {
+                let transfer = recipes::transfer_in_one_statement(&self.pool, from, to, amount);
+                Ok(self.runtime.block_on(transfer)?)
             }
 
             fn transact<E: std::error::Error + Send + Sync + 'static>(

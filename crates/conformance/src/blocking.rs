@@ -1,7 +1,7 @@
 //! What the blocking drivers have in common.
 
 /// Declares a connection, and implements [`Driver`](crate::Driver) for it. The module has the sample
-/// as `transfer` and its `brief!`, and implements [`Sql`](crate::Sql) for the driver's type of a connection.
+/// as `transfer`, the `recipes` and its `brief!`, and implements [`Sql`](crate::Sql) for the driver's type of a connection.
 macro_rules! blocking {
     ($driver:ident, $facts:expr, $package:ident, $connection:ty) => {
         /// A connection.
@@ -31,6 +31,32 @@ macro_rules! blocking {
                     Ok::<_, transfer::TransferError>(())
                 })?;
                 Ok(runs)
+            }
+
+            fn transfer_once(
+                &mut self,
+                request: i64,
+                from: i64,
+                to: i64,
+                amount: i64,
+            ) -> Result<(), TransactionError> {
+                Ok($package::run_transaction(&mut self.0, |txn| {
+                    recipes::transfer_once(txn, request, from, to, amount)
+                })?)
+            }
+
+            fn transfer_in_one_statement(
+                &mut self,
+                from: i64,
+                to: i64,
+                amount: i64,
+            ) -> Result<bool, AnyError> {
+                Ok(recipes::transfer_in_one_statement(
+                    &mut self.0,
+                    from,
+                    to,
+                    amount,
+                )?)
             }
 
             fn transact<E: std::error::Error + Send + Sync + 'static>(

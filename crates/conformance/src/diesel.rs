@@ -18,6 +18,7 @@ const FACTS: Facts = Facts {
         connect: 7,
         transfer: 5,
         retry: 8,
+        one_statement: 1,
     },
     begin: &[BEGIN],
     commit: &[COMMIT],
@@ -39,6 +40,9 @@ const FACTS: Facts = Facts {
     own_code: &[("diesel::result::Error", "DriverError")],
 };
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../examples/diesel/recipes.rs"]
+mod recipes;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/transfer.rs"]
 mod transfer;

@@ -45,6 +45,31 @@ pub trait Driver: Sized + Send + 'static {
         self.transfer_with_entry(None, from, to, amount)
     }
 
+    /// Transfers once for each request, by the recipe in `run_transaction`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `run_transaction` does.
+    fn transfer_once(
+        &mut self,
+        request: i64,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<(), TransactionError>;
+
+    /// Transfers in one SQL statement, by the recipe. Returns false if nothing was transferred.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the statement fails.
+    fn transfer_in_one_statement(
+        &mut self,
+        from: i64,
+        to: i64,
+        amount: i64,
+    ) -> Result<bool, AnyError>;
+
     /// Runs `op` with `run_transaction`.
     ///
     /// # Errors

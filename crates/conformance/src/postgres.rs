@@ -16,6 +16,7 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 5,
         retry: 8,
+        one_statement: 1,
     },
     begin: &[BEGIN],
     commit: &[COMMIT],
@@ -29,6 +30,9 @@ const FACTS: Facts = Facts {
     own_code: &[("postgres::Error", "DriverError")],
 };
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../examples/postgres/recipes.rs"]
+mod recipes;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/postgres/transfer.rs"]
 mod transfer;

@@ -18,6 +18,7 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 7,
         retry: 10,
+        one_statement: 2,
     },
     begin: &[
             "BEGIN",
@@ -34,6 +35,9 @@ const FACTS: Facts = Facts {
     own_code: OWN_CODE,
 };
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../examples/sea-orm/recipes.rs"]
+mod recipes;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sea-orm/transfer.rs"]
 mod transfer;

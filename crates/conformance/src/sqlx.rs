@@ -16,6 +16,7 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 6,
         retry: 9,
+        one_statement: 2,
     },
     begin: &[BEGIN],
     commit: COMMIT,
@@ -29,6 +30,9 @@ const FACTS: Facts = Facts {
     own_code: OWN_CODE,
 };
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../examples/sqlx/recipes.rs"]
+mod recipes;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sqlx/transfer.rs"]
 mod transfer;

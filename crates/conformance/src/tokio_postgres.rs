@@ -17,6 +17,7 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 4,
         retry: 8,
+        one_statement: 1,
     },
     begin: &[BEGIN],
     commit: &[COMMIT],
@@ -39,6 +40,9 @@ const FACTS: Facts = Facts {
     )],
 };
 
+#[allow(dead_code, missing_docs)]
+#[path = "../../../examples/tokio-postgres/recipes.rs"]
+mod recipes;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/tokio-postgres/transfer.rs"]
 mod transfer;

@@ -1,51 +1,17 @@
-//! Runs the listings of README.md on a server.
-
-use std::time::Duration;
+//! What only this driver's recipes do. The tests of all drivers' recipes are in `crates/conformance`.
 
 use crdb_connection::DatabaseUrl;
-use crdb_local_cluster::{Cluster, Kind, Relay};
+use crdb_local_cluster::{Cluster, Kind};
 use crdb_sea_orm::{connect, connect_options, pool_options, run_transaction};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement,
-};
-use transfer::{TransferError, transfer_funds};
+use recipes::*;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement};
 
+#[allow(dead_code)]
+#[path = "../recipes.rs"]
+mod recipes;
 #[allow(dead_code)]
 #[path = "../transfer.rs"]
 mod transfer;
-
-/// Transfers once for each `request`: a second call with the same `request` changes nothing.
-async fn transfer_once(
-    txn: &DatabaseTransaction,
-    request: i64,
-    from: i64,
-    to: i64,
-    amount: i64,
-) -> Result<(), TransferError> {
-    let sql = "INSERT INTO requests (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
-    let insert = Statement::from_sql_and_values(DbBackend::Postgres, sql, [request.into()]);
-    match txn.execute_raw(insert).await?.rows_affected() {
-        0 => Ok(()),
-        _ => transfer_funds(txn, from, to, amount).await,
-    }
-}
-
-/// Transfers in one SQL statement. Returns false if nothing was transferred.
-async fn transfer_in_one_statement(
-    db: &DatabaseConnection,
-    from: i64,
-    to: i64,
-    amount: i64,
-) -> Result<bool, DbErr> {
-    let sql = "UPDATE accounts
-        SET balance = CASE id WHEN $1 THEN balance - $3 ELSE balance + $3 END
-        WHERE id IN ($1, $2) AND $3 > 0
-            AND (SELECT balance FROM accounts WHERE id = $1) >= $3
-            AND (SELECT count(*) FROM accounts WHERE id IN ($1, $2)) = 2";
-    let values = [from.into(), to.into(), amount.into()];
-    let update = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-    Ok(db.execute_raw(update).await?.rows_affected() == 2)
-}
 
 fn clusters() -> impl Iterator<Item = Cluster> {
     let kinds = Kind::available().unwrap().into_iter();
@@ -107,31 +73,5 @@ async fn tasks_share_a_pool_and_the_same_request_transfers_only_once() {
         assert_eq!(balances(&db).await, [75, 125, 100, 0]);
         let opened = db.get_postgres_connection_pool().size();
         assert!((5..=16).contains(&opened), "{opened}");
-    }
-}
-
-#[tokio::test]
-async fn one_statement_transfers_or_changes_nothing_in_two_round_trips() {
-    for cluster in clusters() {
-        let db = create_accounts(&cluster).await;
-        for (from, to, amount) in [(1, 2, 101), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
-            let moved = transfer_in_one_statement(&db, from, to, amount).await;
-            assert!(!moved.unwrap());
-        }
-        let relay = Relay::start(cluster.port()).unwrap();
-        let through_relay = cluster.url_through(&relay).parse().unwrap();
-        let relayed = connect(&through_relay).await.unwrap();
-        // sqlx prepares the statement at its first use. The second round trip is the ping when the
-        // connection returns to the pool.
-        let mut costs = Vec::new();
-        for amount in [20, 40] {
-            let before = relay.round_trips();
-            let moved = transfer_in_one_statement(&relayed, 1, 2, amount).await;
-            assert!(moved.unwrap());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            costs.push(relay.round_trips() - before);
-        }
-        assert_eq!(costs[1], 2, "{costs:?}");
-        assert_eq!(balances(&db).await, [40, 160, 100, 0]);
     }
 }

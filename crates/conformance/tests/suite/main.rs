@@ -13,6 +13,7 @@ mod mistakes;
 mod node_loss;
 mod outcomes;
 mod pages;
+mod recipes;
 mod retries;
 mod round_trips;
 mod same_code;

@@ -17,7 +17,7 @@ const DELAY: Duration = Duration::from_millis(5);
 
 /// Waits until nothing passes, and returns the round trips so far: a pool can ping a connection after
 /// `run_transaction` has returned.
-fn settled(relay: &Relay) -> u64 {
+pub fn settled(relay: &Relay) -> u64 {
     loop {
         let before = relay.round_trips();
         std::thread::sleep(Duration::from_millis(300));
