@@ -73,7 +73,7 @@ fn variable(name: &str) -> Option<OsString> {
 
 fn on_path(program: &Path) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
-        .map(|directory| directory.join(program))
+        .filter_map(|directory| path::absolute(directory.join(program)).ok())
         .find(|candidate| candidate.is_file())
 }
 

@@ -1,57 +1,41 @@
 //! Issues certificates for servers and clients.
 
-use std::fs::{self, Permissions};
-use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use openssl::asn1::Asn1Time;
-use openssl::bn::{BigNum, MsbOption};
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, PKeyRef, Private};
-use openssl::x509::extension::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
-    SubjectKeyIdentifier,
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder, X509NameRef};
 
 /// A certificate authority with a key of its own. Only clients that get its certificate trust it.
-pub struct Authority {
-    certificate: X509,
-    key: PKey<Private>,
-}
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     /// Creates an authority with this common name.
     ///
     /// # Errors
     ///
-    /// Returns an error if OpenSSL fails.
+    /// Returns an error if there is no source of random numbers.
     pub fn new(name: &str) -> Result<Authority> {
-        let key = new_key()?;
-        let subject = common_name(name)?;
-        let mut builder = new_builder(&subject, &subject, &key, false)?;
-        builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
-        let mut usage = KeyUsage::new();
-        usage.critical().key_cert_sign().crl_sign();
-        builder.append_extension(usage.build()?)?;
-        builder.sign(&key, MessageDigest::sha256())?;
-        Ok(Authority {
-            certificate: builder.build(),
-            key,
-        })
+        let mut parameters = parameters(name, &[])?;
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        Ok(Authority(CertifiedIssuer::self_signed(parameters, key)?))
     }
 
     /// Writes the authority's certificate as PEM.
     ///
     /// # Errors
     ///
-    /// Returns an error if OpenSSL fails or a file cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        Ok(fs::write(path, self.certificate.to_pem()?)?)
+        Ok(fs::write(path, self.0.pem())?)
     }
 
     /// Issues a certificate for a server or a client, and writes it and its key to `FILE.crt` and
@@ -65,80 +49,45 @@ impl Authority {
         names: &[&str],
         is_expired: bool,
     ) -> Result<()> {
-        let key = new_key()?;
-        let subject = common_name(subject)?;
-        let issuer = self.certificate.subject_name();
-        let mut builder = new_builder(&subject, issuer, &key, is_expired)?;
-        let mut usage = KeyUsage::new();
-        usage.critical().digital_signature().key_encipherment();
-        let context = builder.x509v3_context(Some(&self.certificate), None);
-        let mut extensions = vec![
-            BasicConstraints::new().critical().build()?,
-            usage.build()?,
-            ExtendedKeyUsage::new()
-                .server_auth()
-                .client_auth()
-                .build()?,
-            AuthorityKeyIdentifier::new().keyid(false).build(&context)?,
+        let mut parameters = parameters(subject, names)?;
+        parameters.is_ca = IsCa::ExplicitNoCa;
+        parameters.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
         ];
-        if !names.is_empty() {
-            let mut alternatives = SubjectAlternativeName::new();
-            for name in names {
-                match name.parse::<IpAddr>() {
-                    Ok(_) => alternatives.ip(name),
-                    Err(_) => alternatives.dns(name),
-                };
-            }
-            extensions.push(alternatives.build(&context)?);
+        parameters.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        parameters.use_authority_key_identifier_extension = true;
+        if is_expired {
+            parameters.not_before = date_time_ymd(2025, 1, 1);
+            parameters.not_after = date_time_ymd(2025, 1, 31);
         }
-        for extension in extensions {
-            builder.append_extension(extension)?;
-        }
-        builder.sign(&self.key, MessageDigest::sha256())?;
-
-        fs::write(file.with_added_extension("crt"), builder.build().to_pem()?)?;
+        let key = KeyPair::generate()?;
+        let certificate = parameters.signed_by(&key, &self.0)?;
+        fs::write(file.with_added_extension("crt"), certificate.pem())?;
         // Servers and libpq refuse a key that others can read.
-        let file = file.with_added_extension("key");
-        fs::write(&file, key.private_key_to_pem_pkcs8()?)?;
-        Ok(fs::set_permissions(&file, Permissions::from_mode(0o600))?)
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(file.with_added_extension("key"))?;
+        Ok(file.write_all(key.serialize_pem().as_bytes())?)
     }
 }
 
-fn new_key() -> Result<PKey<Private>> {
-    let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    Ok(PKey::from_ec_key(EcKey::generate(&curve)?)?)
-}
-
-fn common_name(name: &str) -> Result<X509Name> {
-    let mut builder = X509NameBuilder::new()?;
-    builder.append_entry_by_nid(Nid::COMMONNAME, name)?;
-    Ok(builder.build())
-}
-
-fn new_builder(
-    subject: &X509NameRef,
-    issuer: &X509NameRef,
-    key: &PKeyRef<Private>,
-    is_expired: bool,
-) -> Result<X509Builder> {
-    let mut from = Asn1Time::days_from_now(0)?;
-    let mut until = Asn1Time::days_from_now(365)?;
-    if is_expired {
-        from = Asn1Time::from_str("20250101000000Z")?;
-        until = Asn1Time::from_str("20250131000000Z")?;
-    }
-    let mut serial = BigNum::new()?;
-    serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
-
-    let mut builder = X509Builder::new()?;
-    builder.set_version(2)?;
-    builder.set_serial_number(&*serial.to_asn1_integer()?)?;
-    builder.set_subject_name(subject)?;
-    builder.set_issuer_name(issuer)?;
-    builder.set_not_before(&from)?;
-    builder.set_not_after(&until)?;
-    builder.set_pubkey(key)?;
-    let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
-    builder.append_extension(identifier)?;
-    Ok(builder)
+/// Returns what all certificates have in common. They are valid for a year: some TLS libraries refuse
+/// those that are valid for longer.
+fn parameters(subject: &str, names: &[&str]) -> Result<CertificateParams> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut parameters = CertificateParams::new(names)?;
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, subject);
+    parameters.not_before = SystemTime::now().into();
+    parameters.not_after = parameters.not_before + Duration::from_hours(365 * 24);
+    Ok(parameters)
 }

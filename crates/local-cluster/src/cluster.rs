@@ -1,21 +1,23 @@
 //! A throwaway cluster: CockroachDB or PostgreSQL, in a directory of its own.
 
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tempfile::TempDir;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::binaries;
 use crate::certificates::Authority;
 use crate::cockroach::Cockroach;
+use crate::directory::Directory;
 use crate::fault::Fault;
 use crate::kind::Kind;
 use crate::postgres::Postgres;
 use crate::process::ServerProcess;
 use crate::relay::Relay;
+use crate::run::RunAs;
 
 /// A running server, or three nodes of CockroachDB, with ports, a directory, certificates and a user
 /// of their own.
@@ -23,13 +25,12 @@ use crate::relay::Relay;
 /// When the value is dropped, or when the program is killed, all servers stop and the directory is
 /// removed.
 pub struct Cluster {
-    /// One for each node.
+    /// One for each node. They are dropped before `server`, which has their directory.
     processes: Mutex<Vec<ServerProcess>>,
     server: Server,
     fault: Option<Fault>,
     ports: Vec<u16>,
     password: String,
-    directory: TempDir,
 }
 
 enum Server {
@@ -40,6 +41,14 @@ enum Server {
 /// The user that [`Cluster::start`] creates. It owns the database; on CockroachDB it is an admin.
 const USER: &str = "demo";
 const DATABASE: &str = "defaultdb";
+
+/// What is encoded in a connection string: all but the unreserved characters and `/`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 impl Cluster {
     /// Starts CockroachDB if there is a binary, else PostgreSQL, and waits until the server accepts
@@ -88,24 +97,26 @@ impl Cluster {
     }
 
     fn start_configured(kind: Kind, fault: Option<Fault>, nodes: usize) -> Result<Cluster> {
-        let directory = tempfile::Builder::new()
-            .prefix("crdb-local-cluster-")
-            .tempdir()?;
+        let run_as = match kind {
+            Kind::Cockroach => RunAs::CurrentUser,
+            Kind::Postgres => RunAs::for_postgres()?,
+        };
+        let directory = Directory::create(run_as, kind.quit_signal())?;
         write_certificates(directory.path(), fault)?;
         let ports = free_ports(nodes)?;
         let password = random_password()?;
         let (server, processes) = match kind {
             Kind::Cockroach => {
-                let cockroach = Cockroach::new(directory.path(), &ports)?;
+                let cockroach = Cockroach::new(directory, &ports)?;
                 let processes = cockroach.start()?;
                 cockroach.create_user(USER, &password)?;
                 cockroach.wait_until_replicated()?;
                 (Server::Cockroach(cockroach), processes)
             }
             Kind::Postgres => {
-                let postgres = Postgres::new(directory.path(), ports[0], fault)?;
+                let postgres = Postgres::new(directory, ports[0], &password, fault)?;
                 let process = postgres.start()?;
-                postgres.create_user(USER, &password, DATABASE)?;
+                postgres.create_user(USER, DATABASE)?;
                 (Server::Postgres(postgres), vec![process])
             }
         };
@@ -115,7 +126,6 @@ impl Cluster {
             fault,
             ports,
             password,
-            directory,
         })
     }
 
@@ -136,19 +146,19 @@ impl Cluster {
     }
 
     fn render(&self, user: &str, password: &str, ports: &[u16]) -> String {
-        let encode = |part: &str| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string();
+        let encode = |part: &[u8]| percent_encode(part, ENCODED).to_string();
         let tls = if self.fault == Some(Fault::NoTls) {
             "sslmode=disable".to_owned()
         } else {
-            let root = self.root_certificate().display().to_string();
-            let root = root.replace('%', "%25");
+            let root = self.root_certificate();
+            let root = encode(root.as_os_str().as_bytes());
             format!("sslmode=verify-full&sslrootcert={root}")
         };
         let hosts: Vec<String> = ports.iter().map(|p| format!("localhost:{p}")).collect();
         format!(
             "postgresql://{}:{}@{}/{DATABASE}?{tls}",
-            encode(user),
-            encode(password),
+            encode(user.as_bytes()),
+            encode(password.as_bytes()),
             hosts.join(",")
         )
     }
@@ -178,18 +188,21 @@ impl Cluster {
 
     /// Returns the directory with the server's data, log and certificates.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        match &self.server {
+            Server::Cockroach(cockroach) => cockroach.directory.path(),
+            Server::Postgres(postgres) => postgres.directory.path(),
+        }
     }
 
     /// Returns the path of the root certificate, for `sslrootcert`.
     pub fn root_certificate(&self) -> PathBuf {
-        self.directory.path().join("certs/ca.crt")
+        self.directory().join("certs/ca.crt")
     }
 
     /// Returns the paths of a client certificate for the user in [`Cluster::url`] and of its key,
     /// for `sslcert` and `sslkey`.
     pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
-        let file = self.directory.path().join(format!("client/client.{USER}"));
+        let file = self.directory().join(format!("client/client.{USER}"));
         (
             file.with_added_extension("crt"),
             file.with_added_extension("key"),
@@ -254,7 +267,7 @@ impl Cluster {
     /// Returns an error if there is no such node.
     pub fn kill(&self, node: usize) -> Result<()> {
         self.node(node)?;
-        self.lock_processes()[node - 1].stop_with("KILL")
+        self.lock_processes()[node - 1].kill()
     }
 
     /// Kills a node of CockroachDB, if it runs, and starts it again on the same port with the same
@@ -333,7 +346,9 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
 }
 
 fn random_password() -> Result<String> {
-    let mut bytes = [0; 12];
-    openssl::rand::rand_bytes(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!(
+        "{:016x}{:016x}",
+        getrandom::u64()?,
+        getrandom::u64()?
+    ))
 }

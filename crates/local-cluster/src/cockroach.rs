@@ -1,22 +1,26 @@
 //! Starts CockroachDB's nodes and runs SQL on them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 
 use crate::binaries;
+use crate::directory::Directory;
 use crate::process::ServerProcess;
-use crate::run::{RunAs, run};
+use crate::run::{input, run};
 
 /// A CockroachDB cluster: its binary, its files and the port of each node.
 pub(crate) struct Cockroach {
     binary: PathBuf,
-    directory: PathBuf,
+    pub(crate) directory: Directory,
     ports: Vec<u16>,
 }
+
+const CERTIFICATES: &str = "--certs-dir=certs";
 
 /// Prints `replicated` when all ranges have three replicas.
 const IS_REPLICATED: &str = "SELECT CASE WHEN
@@ -26,14 +30,14 @@ const IS_REPLICATED: &str = "SELECT CASE WHEN
     THEN 'replicated' ELSE 'not yet' END";
 
 impl Cockroach {
-    pub(crate) fn new(directory: &Path, ports: &[u16]) -> Result<Cockroach> {
+    pub(crate) fn new(directory: Directory, ports: &[u16]) -> Result<Cockroach> {
         let binary = binaries::cockroach()?.context(
             "no cockroach binary found: scripts/setup --cockroach downloads one, or set COCKROACH \
              to the path of one",
         )?;
         Ok(Cockroach {
             binary,
-            directory: directory.to_owned(),
+            directory,
             ports: ports.to_vec(),
         })
     }
@@ -62,31 +66,28 @@ impl Cockroach {
     fn start_process(&self, node: usize) -> Result<ServerProcess> {
         let address = |port: &u16| format!("localhost:{port}");
         let listen = address(&self.ports[node]);
-        let data = self.directory.join("data");
-        let mut command = RunAs::CurrentUser.command(&self.binary);
+        let mut command = self.directory.server(&self.binary);
         let (signal, log) = if self.ports.len() == 1 {
-            command
-                .arg("start-single-node")
-                .arg(format!("--store={}", data.display()));
-            ("TERM", "log".to_owned())
+            command.args(["start-single-node", "--store=data"]);
+            (Signal::SIGTERM, "log".to_owned())
         } else {
             let all: Vec<String> = self.ports.iter().map(address).collect();
             command.arg("start").args([
-                format!("--store=path={}/{}", data.display(), node + 1),
+                format!("--store=data/{}", node + 1),
                 format!("--advertise-addr={listen}"),
                 format!("--join={}", all.join(",")),
                 "--cache=128MiB".to_owned(),
                 "--max-sql-memory=256MiB".to_owned(),
             ]);
             // An orderly shutdown would wait for the nodes that have already stopped.
-            ("KILL", format!("log{}", node + 1))
+            (Signal::SIGKILL, format!("log{}", node + 1))
         };
         command.args([
-            self.certs_flag(),
-            format!("--listen-addr={listen}"),
-            "--http-addr=localhost:0".to_owned(),
+            CERTIFICATES,
+            &format!("--listen-addr={listen}"),
+            "--http-addr=localhost:0",
         ]);
-        ServerProcess::start(&command, RunAs::CurrentUser, signal, &self.directory, &log)
+        ServerProcess::start(command, &self.directory, signal, &log)
     }
 
     fn is_initialized(&self) -> bool {
@@ -128,7 +129,8 @@ impl Cockroach {
         // Older versions do not have this setting, and newer versions do not need it.
         let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
         let _ = execute(format!("SET CLUSTER SETTING {setting} = 10610"));
-        execute(format!("CREATE USER {user} WITH PASSWORD '{password}'"))?;
+        let create = format!("CREATE USER {user} WITH PASSWORD '{password}';");
+        run(self.command("sql", 0).stdin(input(&create)?))?;
         execute(format!("GRANT admin TO {user}"))?;
         Ok(())
     }
@@ -141,13 +143,9 @@ impl Cockroach {
 
     /// Returns a client command for one node.
     fn command(&self, name: &str, node: usize) -> Command {
-        let mut command = RunAs::CurrentUser.command(&self.binary);
+        let mut command = self.directory.command(&self.binary);
         let host = format!("--host=localhost:{}", self.ports[node]);
-        command.args([name, &self.certs_flag(), &host]);
+        command.args([name, CERTIFICATES, &host]);
         command
-    }
-
-    fn certs_flag(&self) -> String {
-        format!("--certs-dir={}", self.directory.join("certs").display())
     }
 }

@@ -1,8 +1,9 @@
 //! The background process that `local-cluster start` leaves running. It holds the cluster until
 //! `local-cluster stop` connects to its socket, and kills and restarts nodes.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use anyhow::Result;
 use crdb_local_cluster::{Cluster, Kind};
@@ -20,22 +21,28 @@ pub fn run(nodes: Option<usize>) -> Result<()> {
     // Until now Ctrl-C has stopped this process too. From now on it survives the terminal.
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     print!("{READY}");
-    for connection in listener.incoming() {
-        let mut connection = connection?;
-        let mut message = String::new();
+    for connection in listener.incoming().flatten() {
         // A connection that sends no data is a liveness check.
-        BufReader::new(&connection).read_line(&mut message)?;
-        if message.trim() == "stop" {
+        let message = receive(&connection).unwrap_or_default();
+        if message == "stop" {
             // `stop` waits until the connection is closed: stop the servers first.
             drop(cluster);
             break;
         }
         // The answer is empty or an error.
-        if let Err(error) = serve(&cluster, message.trim()) {
-            let _ = write!(connection, "{error:#}");
+        if let Err(error) = serve(&cluster, &message) {
+            let _ = write!(&connection, "{error:#}");
         }
     }
     Ok(())
+}
+
+/// Returns the line that a client sends, without what is no text.
+fn receive(connection: &UnixStream) -> io::Result<String> {
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut line = Vec::new();
+    BufReader::new(connection.take(100)).read_until(b'\n', &mut line)?;
+    Ok(String::from_utf8_lossy(&line).trim().to_owned())
 }
 
 fn serve(cluster: &Cluster, message: &str) -> Result<()> {
@@ -47,15 +54,13 @@ fn serve(cluster: &Cluster, message: &str) -> Result<()> {
 }
 
 fn start(nodes: Option<usize>) -> Result<(Cluster, UnixListener)> {
+    State::prepare()?;
     let cluster = nodes.map_or_else(Cluster::start, Cluster::start_nodes)?;
-    let socket = cluster.directory().join("control");
-    let listener = UnixListener::bind(&socket)?;
     let state = State {
         url: cluster.url(),
-        socket,
         server: server(cluster.kind(), nodes)?,
     };
-    state.write()?;
+    let listener = state.write(cluster.directory())?;
     Ok((cluster, listener))
 }
 

@@ -28,6 +28,16 @@ impl Kind {
         Ok([Kind::Postgres].into_iter().chain(cockroach).collect())
     }
 
+    /// Returns the signal that ends a server at once. It is not SIGKILL, which would leave what
+    /// PostgreSQL has outside its directory: its shared memory.
+    pub(crate) fn quit_signal(self) -> &'static str {
+        match self {
+            // The runtime of Go ends a program that does not handle it.
+            Kind::Cockroach => "ABRT",
+            Kind::Postgres => "QUIT",
+        }
+    }
+
     /// Returns the name and the version of the server that this kind starts, such as
     /// `CockroachDB v26.2.5`.
     ///

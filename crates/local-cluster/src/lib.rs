@@ -10,7 +10,9 @@
 //! - `fault.rs`: [`Fault`], such as an expired certificate.
 //! - `cockroach.rs`, `postgres.rs`: how to configure and start each kind, and how to run SQL on it.
 //! - `binaries.rs`: where the programs of each kind are installed.
-//! - `process.rs`, `supervisor.sh`: a server process that ends with the program that started it.
+//! - `directory.rs`, `watchdog.sh`: a private directory, which is removed, and its servers stopped,
+//!   when the program ends.
+//! - `process.rs`: a server process.
 //! - `run.rs`: running another program until it ends, if necessary as another user.
 //! - `certificates.rs`: [`Authority`], which issues the certificates.
 //! - `relay.rs`: [`Relay`], which passes bytes between clients and a server.
@@ -27,6 +29,7 @@ mod binaries;
 mod certificates;
 mod cluster;
 mod cockroach;
+mod directory;
 mod fault;
 mod kind;
 mod postgres;

@@ -1,7 +1,7 @@
 //! Starts and stops a throwaway cluster to run the samples on, and kills and restarts its nodes.
 
 use std::env;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -28,9 +28,18 @@ Usage: scripts/local-cluster start [--nodes 3] | stop | url | kill N | restart N
 The cluster runs CockroachDB if there is a binary, else PostgreSQL. The binary is the one that
 COCKROACH names, else the one on PATH, else the one that scripts/setup --cockroach downloaded.";
 
+/// Runs a program without the descriptors that this one has inherited. Else the background process
+/// would keep a pipe or a lock of the caller for as long as it runs.
+const WITHOUT_DESCRIPTORS: &str = r#"
+for descriptor in /dev/fd/*; do
+    case ${descriptor##*/} in [012]) ;; *) eval "exec ${descriptor##*/}>&-" ;; esac
+done
+exec "$0" "$@""#;
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(|it| it.to_string_lossy()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     let result = match arguments[..] {
         ["start"] => start(None),
         ["start", "--nodes", nodes] => number(nodes).and_then(|nodes| start(Some(nodes))),
@@ -43,10 +52,7 @@ fn main() -> ExitCode {
         // Internal: `start` runs this in the background.
         ["daemon"] => daemon::run(None),
         ["daemon", nodes] => number(nodes).and_then(|nodes| daemon::run(Some(nodes))),
-        ["--help" | "-h" | "help"] => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
+        ["--help" | "-h" | "help"] => say(USAGE),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -54,11 +60,23 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader of the output, such as `head`, has all that it wants.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Prints lines on standard output.
+fn say(lines: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{lines}")?)
 }
 
 fn number(argument: &str) -> Result<usize> {
@@ -68,12 +86,15 @@ fn number(argument: &str) -> Result<usize> {
 
 fn start(nodes: Option<usize>) -> Result<()> {
     if let Some((state, _)) = running()? {
-        println!(
+        let running = format!(
             "A local cluster is already running: {}.\nDATABASE_URL='{}'\n\
              To start another one, stop it first: scripts/local-cluster stop",
             state.server, state.url
         );
-        return Ok(());
+        if nodes.is_some_and(|nodes| nodes != state.nodes()) {
+            bail!(running);
+        }
+        return say(&running);
     }
     State::remove()?;
     if nodes == Some(3) {
@@ -81,7 +102,9 @@ fn start(nodes: Option<usize>) -> Result<()> {
             "Starting three nodes; it takes about a minute until each range is on all of them."
         );
     }
-    let mut daemon = Command::new(env::current_exe()?)
+    let mut daemon = Command::new("bash")
+        .args(["-c", WITHOUT_DESCRIPTORS])
+        .arg(env::current_exe()?)
         .arg("daemon")
         .args(nodes.map(|nodes| nodes.to_string()))
         .stdin(Stdio::null())
@@ -94,6 +117,7 @@ fn start(nodes: Option<usize>) -> Result<()> {
     output.read_line(&mut printed)?;
     if printed != daemon::READY {
         output.read_to_string(&mut printed)?;
+        State::remove()?;
         bail!("{}", printed.trim_end());
     }
     let state = State::read()?.context("the cluster stopped right after it had started")?;
@@ -103,11 +127,10 @@ fn start(nodes: Option<usize>) -> Result<()> {
         "Your .env exists and was not changed. To use this cluster:\n\
          export DATABASE_URL=\"$(scripts/local-cluster url)\""
     };
-    println!(
+    say(&format!(
         "Started {}.\nDATABASE_URL='{}'\n{next}",
         state.server, state.url
-    );
-    Ok(())
+    ))
 }
 
 fn stop() -> Result<()> {
@@ -122,15 +145,13 @@ fn stop() -> Result<()> {
     };
     // The files are there even if the daemon was killed.
     if State::remove()? {
-        println!("Removed .env.");
+        say("Removed .env.")?;
     }
-    println!("{result}");
-    Ok(())
+    say(result)
 }
 
 fn url() -> Result<()> {
-    println!("{}", running()?.context(NONE_RUNS)?.0.url);
-    Ok(())
+    say(&running()?.context(NONE_RUNS)?.0.url)
 }
 
 /// Sends a command for a node to the daemon.
@@ -142,15 +163,13 @@ fn send(command: &str, node: usize, done: &str) -> Result<()> {
     if !error.is_empty() {
         bail!("{error}");
     }
-    println!("Node {node} {done}.");
-    Ok(())
+    say(&format!("Node {node} {done}."))
 }
 
 fn servers() -> Result<()> {
     let versions = Kind::available()?.into_iter().map(Kind::version);
     let versions: Vec<String> = versions.collect::<Result<_>>()?;
-    println!("{}", versions.join(" and "));
-    Ok(())
+    say(&versions.join(" and "))
 }
 
 /// Returns the state of the running cluster and a connection to its daemon.
@@ -158,7 +177,5 @@ fn running() -> Result<Option<(State, UnixStream)>> {
     let Some(state) = State::read()? else {
         return Ok(None);
     };
-    Ok(UnixStream::connect(&state.socket)
-        .ok()
-        .map(|connection| (state, connection)))
+    Ok(State::connect().map(|connection| (state, connection)))
 }

@@ -1,60 +1,44 @@
-//! A server process that ends with the program that started it.
+//! A server process.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-use crate::run::RunAs;
+use crate::directory::Directory;
 
-/// The shell script that starts the server, stops it, and removes the directory.
-const SUPERVISOR: &str = include_str!("supervisor.sh");
-
-/// A server process with its supervisor. Dropping it stops the server.
+/// A server process. Dropping it stops the server.
+///
+/// The server is a child of this program, which alone waits for it. So its process id is its own
+/// until this program knows that it has ended.
 pub(crate) struct ServerProcess {
-    supervisor: Child,
-    /// The supervisor's standard input.
-    input: ChildStdin,
-    signal: &'static str,
+    child: Child,
+    signal: Signal,
     log: PathBuf,
 }
 
 impl ServerProcess {
-    /// Starts `server`. `signal` stops it. Its output goes to the file `log` in `directory`.
-    ///
-    /// If this program is killed, `directory` is removed after its last server has ended.
+    /// Starts a server of this directory. `signal` stops it. Its output goes to the file `log`.
     pub(crate) fn start(
-        server: &Command,
-        run_as: RunAs,
-        signal: &'static str,
-        directory: &Path,
+        mut server: Command,
+        directory: &Directory,
+        signal: Signal,
         log: &str,
     ) -> Result<ServerProcess> {
-        let mut supervisor = run_as
-            .command("/bin/sh")
-            .args(["-c", SUPERVISOR, "sh", signal])
-            .arg(directory)
-            .arg(log)
-            .arg(server.get_program())
-            .args(server.get_args())
-            // With a process group of its own the server gets no SIGINT from Ctrl-C: the supervisor
-            // stops it.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let log = directory.path().join(log);
+        let file = File::create(&log)?;
+        let child = server
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
             .spawn()
-            .context("cannot start /bin/sh")?;
-        Ok(ServerProcess {
-            input: supervisor.stdin.take().context("no input")?,
-            supervisor,
-            signal,
-            log: directory.join(log),
-        })
+            .with_context(|| format!("cannot start {}", server.get_program().display()))?;
+        Ok(ServerProcess { child, signal, log })
     }
 
     /// Waits until `is_ready` returns true.
@@ -62,30 +46,42 @@ impl ServerProcess {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_ready() {
             if !self.is_running() || Instant::now() > deadline {
-                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                let log = fs::read(&self.log).unwrap_or_default();
+                let log = String::from_utf8_lossy(&log);
                 let lines: Vec<&str> = log.lines().collect();
                 let end = lines[lines.len().saturating_sub(10)..].join("\n");
                 bail!("the server did not start; its log ends with:\n{end}");
             }
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        matches!(self.supervisor.try_wait(), Ok(None))
+        matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Stops the server and waits until it has ended. Until this value is dropped, the directory is
-    /// still removed if this program is killed.
+    /// Stops the server, if it runs, and waits until it has ended.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.stop_with(self.signal)
     }
 
-    /// Stops the server with this signal.
-    pub(crate) fn stop_with(&mut self, signal: &str) -> Result<()> {
-        writeln!(self.input, "{signal}")?;
-        self.supervisor.wait()?;
+    /// Kills the server, if it runs, with SIGKILL, and waits until it has ended.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.stop_with(Signal::SIGKILL)
+    }
+
+    fn stop_with(&mut self, signal: Signal) -> Result<()> {
+        if self.is_running() {
+            kill(Pid::from_raw(self.child.id().cast_signed()), signal)?;
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.is_running() {
+            if Instant::now() > deadline {
+                self.child.kill()?;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         Ok(())
     }
 }
@@ -93,7 +89,5 @@ impl ServerProcess {
 impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.stop();
-        // The directory belongs to the cluster, which may restart its server in it.
-        let _ = self.input.write_all(b"keep\n");
     }
 }

@@ -1,6 +1,7 @@
 //! Runs other programs.
 
 use std::env;
+use std::io::{self, PipeReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -31,10 +32,9 @@ impl RunAs {
         })
     }
 
-    /// Returns a command that runs in `/`, which every user can read.
+    /// Returns a command for a program.
     pub(crate) fn command(self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.current_dir("/");
         if let RunAs::Other { uid, gid } = self {
             command.uid(uid).gid(gid);
         }
@@ -56,6 +56,14 @@ impl RunAs {
         }
         Ok(())
     }
+}
+
+/// Returns a standard input with a short text. All users of the machine can read the arguments of a
+/// program; its input is private.
+pub(crate) fn input(text: &str) -> io::Result<PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(text.as_bytes())?;
+    Ok(reader)
 }
 
 /// Runs a program, waits until it ends, and returns its standard output.

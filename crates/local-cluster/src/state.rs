@@ -1,23 +1,28 @@
 //! The files that `local-cluster start` writes: its state, which `url` and `stop` read, and `.env`.
 
-use std::fs;
+use std::env;
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::unistd::{Uid, User};
 
 /// These paths are relative to the current directory, which is the root of the repository.
 const DIRECTORY: &str = ".local-cluster";
 const FILE: &str = ".local-cluster/state";
+/// A symbolic link to the cluster's directory.
+const CLUSTER: &str = ".local-cluster/cluster";
+/// The socket of the daemon. By the link its path is short enough, wherever the directory is.
+const SOCKET: &str = ".local-cluster/cluster/control";
 const DOTENV: &str = ".env";
 
 /// The state file of a running cluster.
 pub struct State {
     /// The connection string, with the password.
     pub url: String,
-    /// The socket of the daemon.
-    pub socket: PathBuf,
     /// What runs, such as "CockroachDB v26.2.5".
     pub server: String,
 }
@@ -29,21 +34,39 @@ impl State {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.with_context(|| format!("cannot read {FILE}"))?,
         };
-        let [url, socket, server] = *text.lines().collect::<Vec<_>>() else {
+        let [url, server] = *text.lines().collect::<Vec<_>>() else {
             return Ok(None);
         };
         Ok(Some(State {
             url: url.to_owned(),
-            socket: socket.into(),
             server: server.to_owned(),
         }))
     }
 
-    /// Writes the state file.
-    pub fn write(&self) -> Result<()> {
-        fs::create_dir_all(DIRECTORY)?;
-        let text = format!("{}\n{}\n{}", self.url, self.socket.display(), self.server);
-        write_new(FILE, &text).with_context(|| format!("cannot write {FILE}"))
+    /// Returns the number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.url.matches("localhost:").count()
+    }
+
+    /// Creates the directory for the state file.
+    pub fn prepare() -> Result<()> {
+        fs::create_dir_all(DIRECTORY).with_context(|| {
+            let current = env::current_dir().unwrap_or_default();
+            format!("cannot write {DIRECTORY} in {}", current.display())
+        })
+    }
+
+    /// Writes the state file of the cluster in `directory`. Returns the socket of its daemon.
+    pub fn write(&self, directory: &Path) -> Result<UnixListener> {
+        let text = format!("{}\n{}\n", self.url, self.server);
+        symlink(directory, CLUSTER).with_context(|| format!("cannot write {CLUSTER}"))?;
+        write_new(FILE, &text).with_context(|| format!("cannot write {FILE}"))?;
+        UnixListener::bind(SOCKET).context("cannot create a socket in the cluster's directory")
+    }
+
+    /// Connects to the daemon of the cluster. Returns `None` if it does not run.
+    pub fn connect() -> Option<UnixStream> {
+        UnixStream::connect(SOCKET).ok()
     }
 
     /// Writes `.env` unless the file exists. Returns whether it was written.
@@ -54,13 +77,22 @@ impl State {
         }
     }
 
-    /// Removes the state file, and `.env` if it is as `start` wrote it. Returns whether `.env` was
+    /// Removes the files of a cluster that does not run: the state file, the cluster's directory if
+    /// everything was killed, and `.env` if it is as `start` wrote it. Returns whether `.env` was
     /// removed.
     pub fn remove() -> Result<bool> {
         let dotenv = State::read()?.map(|state| state.dotenv());
         let is_ours = dotenv.is_some() && fs::read_to_string(DOTENV).ok() == dotenv;
         if is_ours {
             fs::remove_file(DOTENV)?;
+        }
+        if let Ok(cluster) = fs::read_link(CLUSTER)
+            && cluster
+                .symlink_metadata()
+                .is_ok_and(|found| is_private(&found))
+        {
+            // It is there for a moment after a daemon was killed: then its servers remove it.
+            let _ = fs::remove_dir_all(cluster);
         }
         match fs::remove_dir_all(DIRECTORY) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -76,6 +108,18 @@ impl State {
             self.url
         )
     }
+}
+
+/// Returns whether this is a directory as `start` creates it: of this user, or of `postgres` if root
+/// started it, and closed to all others. After a restart of the machine another user can create one
+/// at the same path.
+fn is_private(found: &Metadata) -> bool {
+    let user = Uid::effective();
+    let postgres = || User::from_name("postgres").ok().flatten();
+    let is_ours = found.uid() == user.as_raw()
+        || user.is_root()
+            && postgres().is_some_and(|postgres| found.uid() == postgres.uid.as_raw());
+    found.is_dir() && is_ours && found.mode() & 0o777 == 0o700
 }
 
 /// Writes a new file that only its owner can read: it contains a password.

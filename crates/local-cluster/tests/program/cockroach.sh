@@ -5,7 +5,12 @@
 # `init` is lost once, and the ranges are replicated at the third look. It records its calls, each with
 # its process id.
 calls=$(dirname "$0")/calls
-echo "$(printf '%s ' "$@" | tr '\n' ' ')$$" >>"$calls"
+input=
+case "$*" in
+    *' -e '*) ;;
+    sql*) input="$(cat) " ;;
+esac
+echo "$(printf '%s ' "$@" | tr '\n' ' ')$input--cwd=$PWD $$" >>"$calls"
 count() { grep -c "^$1" "$calls"; }
 fail() { echo "ERROR: $1" >&2; exit 1; }
 [ -z "$COCKROACH_INSECURE" ] || fail "--insecure and --certs-dir"

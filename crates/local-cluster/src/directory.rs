@@ -1,0 +1,100 @@
+//! The directory of a cluster. It is removed, and the servers in it are stopped, when the program
+//! that created it ends.
+
+use std::env;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::run::RunAs;
+
+/// The shell script that removes the directory even if the program is killed.
+const WATCHDOG: &str = include_str!("watchdog.sh");
+
+/// A directory that only the user of its servers can enter. Drop it after the servers.
+pub(crate) struct Directory {
+    path: PathBuf,
+    run_as: RunAs,
+    /// The leader of the servers' process group.
+    watchdog: Child,
+}
+
+impl Directory {
+    /// Creates a directory in `$TMPDIR`, else in `/tmp`: `$TMPDIR` may be missing, or closed to the
+    /// user that the servers run as. `signal` ends a server at once.
+    pub(crate) fn create(run_as: RunAs, signal: &str) -> Result<Directory> {
+        let preferred = env::temp_dir();
+        Directory::create_in(&preferred, run_as, signal)
+            .or_else(|error| {
+                Directory::create_in(Path::new("/tmp"), run_as, signal).map_err(|_| error)
+            })
+            .with_context(|| {
+                let preferred = preferred.display();
+                format!(
+                    "cannot use {preferred} or /tmp: set TMPDIR to a directory that you can write"
+                )
+            })
+    }
+
+    fn create_in(parent: &Path, run_as: RunAs, signal: &str) -> Result<Directory> {
+        let directory = tempfile::Builder::new()
+            .prefix("crdb-local-cluster-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)?;
+        run_as.chown(directory.path())?;
+        let watchdog = run_as
+            .command("/bin/sh")
+            .args(["-c", WATCHDOG, "sh", signal])
+            .arg(directory.path())
+            // This fails if the user cannot enter the directory.
+            .current_dir(directory.path())
+            // Ctrl-C sends its signal to a process group: not to this one.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start /bin/sh in it")?;
+        Ok(Directory {
+            path: directory.keep(),
+            run_as,
+            watchdog,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns a command that runs in this directory, as the user of the servers. With relative
+    /// paths, no character in the path of the directory has a special meaning.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.run_as.command(program);
+        command.current_dir(&self.path);
+        command
+    }
+
+    /// Returns a command for a server, which ends when this program is killed.
+    pub(crate) fn server(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.command(program);
+        // The number of a child that has not been waited for belongs to no other process.
+        command.process_group(self.watchdog.id().cast_signed());
+        command
+    }
+
+    /// Gives all files to the user of the servers.
+    pub(crate) fn chown(&self) -> Result<()> {
+        self.run_as.chown(&self.path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Waiting closes the watchdog's standard input.
+        let _ = self.watchdog.wait();
+    }
+}
