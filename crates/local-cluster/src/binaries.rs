@@ -1,11 +1,13 @@
 //! Finds the programs of CockroachDB and PostgreSQL.
 
+use std::cmp::Reverse;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{self, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use glob::glob;
 
 /// The directories where distributions install PostgreSQL; `*` is a version.
 const POSTGRES_DIRECTORIES: [&str; 7] = [
@@ -77,19 +79,15 @@ fn on_path(program: &Path) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Returns the directories that match a pattern with one `*`, the highest version first.
+/// Returns the directories that match a pattern, the highest version first.
 fn newest_first(pattern: &str) -> Vec<PathBuf> {
-    let Some((before, after)) = pattern.split_once('*') else {
-        return vec![pattern.into()];
+    let version = |path: &PathBuf| {
+        let digits = path
+            .to_string_lossy()
+            .replace(|c: char| !c.is_ascii_digit(), "");
+        digits.parse::<u32>().unwrap_or(0)
     };
-    let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
-    let versions = fs::read_dir(parent).into_iter().flatten().flatten();
-    let mut versions: Vec<String> = versions
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(prefix)?.to_owned()))
-        .collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(version.parse::<u32>().unwrap_or(0)));
-    versions
-        .iter()
-        .map(|version| PathBuf::from(format!("{before}{version}{after}")))
-        .collect()
+    let mut directories: Vec<PathBuf> = glob(pattern).into_iter().flatten().flatten().collect();
+    directories.sort_by_key(|path| Reverse(version(path)));
+    directories
 }

@@ -1,5 +1,6 @@
 //! A throwaway cluster: CockroachDB or PostgreSQL, in a directory of its own.
 
+use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,8 @@ enum Server {
     Postgres(Postgres),
 }
 
-/// The user that [`Cluster::start`] creates. It owns the database; on CockroachDB it is an admin.
+/// The user that [`Cluster::start`] creates. It owns the database and can create others; on
+/// CockroachDB it is an admin.
 const USER: &str = "demo";
 const DATABASE: &str = "defaultdb";
 
@@ -97,14 +99,17 @@ impl Cluster {
     }
 
     fn start_configured(kind: Kind, fault: Option<Fault>, nodes: usize) -> Result<Cluster> {
-        let run_as = match kind {
-            Kind::Cockroach => RunAs::CurrentUser,
-            Kind::Postgres => RunAs::for_postgres()?,
+        let (run_as, quit_signal) = match kind {
+            // The runtime of Go ends a program at this signal.
+            Kind::Cockroach => (RunAs(None), "ABRT"),
+            // After SIGKILL, the shared memory of PostgreSQL would stay.
+            Kind::Postgres => (RunAs::for_postgres()?, "QUIT"),
         };
-        let directory = Directory::create(run_as, kind.quit_signal())?;
+        let directory = Directory::create(run_as, quit_signal)?;
         write_certificates(directory.path(), fault)?;
         let ports = free_ports(nodes)?;
-        let password = random_password()?;
+        let password = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
+        fs::write(directory.path().join("password"), &password)?;
         let (server, processes) = match kind {
             Kind::Cockroach => {
                 let cockroach = Cockroach::new(directory, &ports)?;
@@ -135,17 +140,23 @@ impl Cluster {
         self.url_with(USER, &self.password)
     }
 
+    /// Returns the connection string for another database, which the user can create with
+    /// `CREATE DATABASE`.
+    pub fn url_of(&self, database: &str) -> String {
+        self.render(USER, &self.password, &self.ports, database)
+    }
+
     /// Returns the connection string with the port of a relay in front of this server.
     pub fn url_through(&self, relay: &Relay) -> String {
-        self.render(USER, &self.password, &[relay.port()])
+        self.render(USER, &self.password, &[relay.port()], DATABASE)
     }
 
     /// Returns the connection string for another user.
     pub fn url_with(&self, user: &str, password: &str) -> String {
-        self.render(user, password, &self.ports)
+        self.render(user, password, &self.ports, DATABASE)
     }
 
-    fn render(&self, user: &str, password: &str, ports: &[u16]) -> String {
+    fn render(&self, user: &str, password: &str, ports: &[u16], database: &str) -> String {
         let encode = |part: &[u8]| percent_encode(part, ENCODED).to_string();
         let tls = if self.fault == Some(Fault::NoTls) {
             "sslmode=disable".to_owned()
@@ -156,10 +167,11 @@ impl Cluster {
         };
         let hosts: Vec<String> = ports.iter().map(|p| format!("localhost:{p}")).collect();
         format!(
-            "postgresql://{}:{}@{}/{DATABASE}?{tls}",
+            "postgresql://{}:{}@{}/{}?{tls}",
             encode(user.as_bytes()),
             encode(password.as_bytes()),
-            hosts.join(",")
+            hosts.join(","),
+            encode(database.as_bytes())
         )
     }
 
@@ -317,8 +329,8 @@ impl Cluster {
 
 fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
     let (certs, client) = (directory.join("certs"), directory.join("client"));
-    std::fs::create_dir(&certs)?;
-    std::fs::create_dir(&client)?;
+    fs::create_dir(&certs)?;
+    fs::create_dir(&client)?;
     let authority = Authority::new("local-cluster")?;
     authority.write(&certs.join("ca.crt"))?;
     let is_expired = fault == Some(Fault::Expired);
@@ -343,12 +355,4 @@ fn free_ports(count: usize) -> Result<Vec<u16>> {
     let listeners: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_, _>>()?;
     let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
     listeners.iter().map(port).collect()
-}
-
-fn random_password() -> Result<String> {
-    Ok(format!(
-        "{:016x}{:016x}",
-        getrandom::u64()?,
-        getrandom::u64()?
-    ))
 }

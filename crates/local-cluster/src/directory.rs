@@ -28,39 +28,16 @@ impl Directory {
     /// user that the servers run as. `signal` ends a server at once.
     pub(crate) fn create(run_as: RunAs, signal: &str) -> Result<Directory> {
         let preferred = env::temp_dir();
-        Directory::create_in(&preferred, run_as, signal)
-            .or_else(|error| {
-                Directory::create_in(Path::new("/tmp"), run_as, signal).map_err(|_| error)
-            })
+        let (path, watchdog) = create_in(&preferred, &run_as, signal)
+            .or_else(|_| create_in(Path::new("/tmp"), &run_as, signal))
             .with_context(|| {
                 let preferred = preferred.display();
                 format!(
-                    "cannot use {preferred} or /tmp: set TMPDIR to a directory that you can write"
+                    "cannot use {preferred}, nor /tmp: set TMPDIR to a directory that you can write"
                 )
-            })
-    }
-
-    fn create_in(parent: &Path, run_as: RunAs, signal: &str) -> Result<Directory> {
-        let directory = tempfile::Builder::new()
-            .prefix("crdb-local-cluster-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)?;
-        run_as.chown(directory.path())?;
-        let watchdog = run_as
-            .command("/bin/sh")
-            .args(["-c", WATCHDOG, "sh", signal])
-            .arg(directory.path())
-            // This fails if the user cannot enter the directory.
-            .current_dir(directory.path())
-            // Ctrl-C sends its signal to a process group: not to this one.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start /bin/sh in it")?;
+            })?;
         Ok(Directory {
-            path: directory.keep(),
+            path,
             run_as,
             watchdog,
         })
@@ -97,4 +74,27 @@ impl Drop for Directory {
         // Waiting closes the watchdog's standard input.
         let _ = self.watchdog.wait();
     }
+}
+
+/// Creates a directory in this one, and starts its watchdog.
+fn create_in(parent: &Path, run_as: &RunAs, signal: &str) -> Result<(PathBuf, Child)> {
+    let directory = tempfile::Builder::new()
+        .prefix("crdb-local-cluster-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(parent)?;
+    run_as.chown(directory.path())?;
+    let watchdog = run_as
+        .command("/bin/sh")
+        .args(["-c", WATCHDOG, "sh", signal])
+        .arg(directory.path())
+        // This fails if the user cannot enter the directory.
+        .current_dir(directory.path())
+        // Ctrl-C sends its signal to a process group: not to this one.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start /bin/sh in it")?;
+    Ok((directory.keep(), watchdog))
 }

@@ -28,16 +28,6 @@ impl Kind {
         Ok([Kind::Postgres].into_iter().chain(cockroach).collect())
     }
 
-    /// Returns the signal that ends a server at once. It is not SIGKILL, which would leave what
-    /// PostgreSQL has outside its directory: its shared memory.
-    pub(crate) fn quit_signal(self) -> &'static str {
-        match self {
-            // The runtime of Go ends a program that does not handle it.
-            Kind::Cockroach => "ABRT",
-            Kind::Postgres => "QUIT",
-        }
-    }
-
     /// Returns the name and the version of the server that this kind starts, such as
     /// `CockroachDB v26.2.5`.
     ///
@@ -45,9 +35,8 @@ impl Kind {
     ///
     /// Returns an error if this kind is not installed or its program cannot be run.
     pub fn version(self) -> Result<String> {
-        let print = |program: &Path, arguments: &[&str]| {
-            run(RunAs::CurrentUser.command(program).args(arguments))
-        };
+        let print =
+            |program: &Path, arguments: &[&str]| run(RunAs(None).command(program).args(arguments));
         match self {
             Kind::Cockroach => {
                 let binary = binaries::cockroach()?.context("no cockroach binary found")?;

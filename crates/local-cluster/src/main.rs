@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         ["daemon", nodes] => number(nodes).and_then(|nodes| daemon::run(Some(nodes))),
         ["--help" | "-h" | "help"] => say(USAGE),
         _ => {
-            eprintln!("{USAGE}");
+            let _ = writeln!(io::stderr(), "{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         // The reader of the output, such as `head`, has all that it wants.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            let _ = writeln!(io::stderr(), "Error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -98,7 +98,8 @@ fn start(nodes: Option<usize>) -> Result<()> {
     }
     State::remove()?;
     if nodes == Some(3) {
-        eprintln!(
+        let _ = writeln!(
+            io::stderr(),
             "Starting three nodes; it takes about a minute until each range is on all of them."
         );
     }

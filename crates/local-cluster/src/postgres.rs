@@ -40,7 +40,6 @@ impl Postgres {
     }
 
     fn create_files(&self, fault: Option<Fault>) -> Result<()> {
-        fs::write(self.directory.path().join("password"), &self.password)?;
         self.directory.chown()?;
         let mut initdb = self.directory.command(self.programs.join("initdb"));
         let flags = "-U postgres --pwfile=password -A scram-sha-256 -E UTF8 --locale=C --no-sync \
@@ -92,7 +91,10 @@ impl Postgres {
 
     /// Creates a user and a database that belongs to it.
     pub(crate) fn create_user(&self, user: &str, database: &str) -> Result<()> {
-        let create = format!("CREATE ROLE {user} LOGIN PASSWORD '{}'", self.password);
+        let create = format!(
+            "CREATE ROLE {user} LOGIN CREATEDB PASSWORD '{}'",
+            self.password
+        );
         let mut psql = self.psql("postgres");
         run(psql.stdin(input(&create)?))?;
         self.execute(

@@ -9,34 +9,27 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Uid, User};
 
-/// The user to run a program as.
-#[derive(Clone, Copy)]
-pub(crate) enum RunAs {
-    CurrentUser,
-    Other { uid: u32, gid: u32 },
-}
+/// The user to run a program as: the current user if it is `None`.
+pub(crate) struct RunAs(pub(crate) Option<User>);
 
 impl RunAs {
     /// Returns the user to run PostgreSQL as: `postgres` if the current user is root, because
     /// PostgreSQL refuses to run as root, else the current user.
     pub(crate) fn for_postgres() -> Result<RunAs> {
         if !Uid::effective().is_root() {
-            return Ok(RunAs::CurrentUser);
+            return Ok(RunAs(None));
         }
         let user = User::from_name("postgres")?.context(
             "PostgreSQL refuses to run as root, and there is no user postgres to run it as",
         )?;
-        Ok(RunAs::Other {
-            uid: user.uid.as_raw(),
-            gid: user.gid.as_raw(),
-        })
+        Ok(RunAs(Some(user)))
     }
 
     /// Returns a command for a program.
-    pub(crate) fn command(self, program: impl AsRef<Path>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        if let RunAs::Other { uid, gid } = self {
-            command.uid(uid).gid(gid);
+        if let Some(user) = &self.0 {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         // These variables would win over the defaults of the servers and their clients.
         for (name, _) in env::vars_os() {
@@ -49,9 +42,9 @@ impl RunAs {
     }
 
     /// Changes the owner of a directory and its contents to this user.
-    pub(crate) fn chown(self, directory: &Path) -> Result<()> {
-        if let RunAs::Other { uid, gid } = self {
-            let owner = format!("{uid}:{gid}");
+    pub(crate) fn chown(&self, directory: &Path) -> Result<()> {
+        if let Some(user) = &self.0 {
+            let owner = format!("{}:{}", user.uid, user.gid);
             run(Command::new("chown").args(["-R", &owner]).arg(directory))?;
         }
         Ok(())

@@ -1,14 +1,13 @@
 //! The files that `local-cluster start` writes: its state, which `url` and `stop` read, and `.env`.
 
 use std::env;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::unistd::{Uid, User};
 
 /// These paths are relative to the current directory, which is the root of the repository.
 const DIRECTORY: &str = ".local-cluster";
@@ -17,6 +16,8 @@ const FILE: &str = ".local-cluster/state";
 const CLUSTER: &str = ".local-cluster/cluster";
 /// The socket of the daemon. By the link its path is short enough, wherever the directory is.
 const SOCKET: &str = ".local-cluster/cluster/control";
+/// The password in the connection string.
+const PASSWORD: &str = ".local-cluster/cluster/password";
 const DOTENV: &str = ".env";
 
 /// The state file of a running cluster.
@@ -81,18 +82,18 @@ impl State {
     /// everything was killed, and `.env` if it is as `start` wrote it. Returns whether `.env` was
     /// removed.
     pub fn remove() -> Result<bool> {
-        let dotenv = State::read()?.map(|state| state.dotenv());
+        let state = State::read()?;
+        let dotenv = state.as_ref().map(State::dotenv);
         let is_ours = dotenv.is_some() && fs::read_to_string(DOTENV).ok() == dotenv;
         if is_ours {
             fs::remove_file(DOTENV)?;
         }
-        if let Ok(cluster) = fs::read_link(CLUSTER)
-            && cluster
-                .symlink_metadata()
-                .is_ok_and(|found| is_private(&found))
-        {
-            // It is there for a moment after a daemon was killed: then its servers remove it.
-            let _ = fs::remove_dir_all(cluster);
+        // After a restart of the machine, another user can have a directory at the same path: without
+        // this password.
+        let password = fs::read_to_string(PASSWORD).unwrap_or_default();
+        if state.is_some_and(|state| state.url.contains(&format!(":{password}@"))) {
+            // The watchdog of a killed daemon may be removing it at the same time.
+            let _ = fs::remove_dir_all(fs::read_link(CLUSTER)?);
         }
         match fs::remove_dir_all(DIRECTORY) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -108,18 +109,6 @@ impl State {
             self.url
         )
     }
-}
-
-/// Returns whether this is a directory as `start` creates it: of this user, or of `postgres` if root
-/// started it, and closed to all others. After a restart of the machine another user can create one
-/// at the same path.
-fn is_private(found: &Metadata) -> bool {
-    let user = Uid::effective();
-    let postgres = || User::from_name("postgres").ok().flatten();
-    let is_ours = found.uid() == user.as_raw()
-        || user.is_root()
-            && postgres().is_some_and(|postgres| found.uid() == postgres.uid.as_raw());
-    found.is_dir() && is_ours && found.mode() & 0o777 == 0o700
 }
 
 /// Writes a new file that only its owner can read: it contains a password.

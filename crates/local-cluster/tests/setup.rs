@@ -97,6 +97,10 @@ fn a_download_that_fails_leaves_nothing_and_says_what_to_do() {
             "is not CockroachDB v1.0.0",
         ),
         ("echo 'echo Linux aarch64' >bin/uname", unknown),
+        (
+            "sed -i.old '2i unset HOME XDG_CACHE_HOME' scripts/setup",
+            "HOME is not set",
+        ),
     ] {
         let directory = published();
         assert!(

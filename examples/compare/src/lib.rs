@@ -24,6 +24,7 @@ mod server;
 mod slot;
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -64,20 +65,27 @@ fn compare(options: &Options) -> Result<()> {
     let figures = measure(&schema, options)?;
     drop(schema);
 
-    for part in parts::parts(&figures) {
-        println!("{}", parts::table(&part, &figures));
-    }
-    if let Some(ranges) = figures.ranges() {
-        println!("Ranges: {ranges}");
-    }
-    for reason in &figures.left_out {
-        println!("Left out: {reason}");
-    }
+    // The report is written even if the output goes to `head`.
+    let _ = print(&figures);
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string_pretty(&figures)?)?;
     }
     fs::write(&options.report, report::render(&figures)?)?;
-    println!("Report: {}", options.report.display());
+    let _ = writeln!(io::stdout(), "Report: {}", options.report.display());
+    Ok(())
+}
+
+fn print(figures: &Figures) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    for part in parts::parts(figures) {
+        writeln!(output, "{}", parts::table(&part, figures))?;
+    }
+    if let Some(ranges) = figures.ranges() {
+        writeln!(output, "Ranges: {ranges}")?;
+    }
+    for reason in &figures.left_out {
+        writeln!(output, "Left out: {reason}")?;
+    }
     Ok(())
 }
 

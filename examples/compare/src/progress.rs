@@ -1,5 +1,6 @@
 //! The progress of a run, until it ends or Ctrl-C stops it.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ impl Progress {
         check_stopped()?;
         self.bar.set_message(format!("{part}: {detail}"));
         if self.bar.is_hidden() && self.last != part {
-            eprintln!("measuring {part}…");
+            // The run continues even if the output goes to `head`.
+            let _ = writeln!(io::stderr(), "measuring {part}…");
             part.clone_into(&mut self.last);
         }
         Ok(())

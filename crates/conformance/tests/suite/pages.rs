@@ -153,16 +153,20 @@ fn the_samples_run_unchanged_in_a_project_beside_this_repository() {
 }
 
 #[test]
-fn the_test_on_the_common_page_passes_in_a_new_project() {
+fn the_tests_on_the_common_page_pass_in_a_new_project() {
     let page = read("examples/README.md");
     let dependencies = manifest("examples/postgres/README.md");
     let (_directory, project) = project(&(dependencies + &manifest("examples/README.md")));
     let blocks = blocks(&page);
-    let listing = blocks
+    let is_test = |text: &&str| text.contains("Cluster::start()");
+    let tests: Vec<&str> = blocks
         .iter()
-        .find(|block| block.text.contains("Cluster::start()"))
-        .unwrap();
+        .map(|block| block.text)
+        .filter(is_test)
+        .collect();
+    assert_eq!(tests.len(), 2);
     fs::create_dir(project.join("tests")).unwrap();
-    fs::write(project.join("tests/own.rs"), listing.text).unwrap();
+    fs::write(project.join("tests/own.rs"), tests[0]).unwrap();
+    fs::write(project.join("tests/shared.rs"), tests[1]).unwrap();
     run(&project, "cargo test --quiet");
 }

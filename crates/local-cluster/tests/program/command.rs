@@ -1,8 +1,10 @@
 //! The commands `start`, `url` and `stop`.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +27,10 @@ fn start_prints_the_url_and_stop_removes_only_what_start_wrote() {
     assert_eq!(mode & 0o777, 0o600);
 
     assert!(cluster.run("start").contains("already running"));
+    let another = cluster.run("start --nodes 3");
+    assert!(another.starts_with("Error: A local cluster is already running"));
+    let mut socket = UnixStream::connect(cluster.path(".local-cluster/cluster/control")).unwrap();
+    socket.write_all(b"\xff\xfe stop\n").unwrap();
     assert_eq!(cluster.run("url"), url);
 
     let (_, root) = url.trim().rsplit_once("sslrootcert=").unwrap();

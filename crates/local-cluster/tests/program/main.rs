@@ -2,6 +2,7 @@
 
 mod cockroach;
 mod command;
+mod environment;
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
