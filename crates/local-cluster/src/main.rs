@@ -60,8 +60,6 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of the output, such as `head`, has all that it wants.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "Error: {error:#}");
             ExitCode::FAILURE
@@ -69,14 +67,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-}
-
-/// Prints lines on standard output.
+/// Prints lines on standard output. Its reader, such as `head`, may have ended.
 fn say(lines: &str) -> Result<()> {
-    Ok(writeln!(io::stdout(), "{lines}")?)
+    match writeln!(io::stdout(), "{lines}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn number(argument: &str) -> Result<usize> {

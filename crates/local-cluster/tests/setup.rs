@@ -98,7 +98,7 @@ fn a_download_that_fails_leaves_nothing_and_says_what_to_do() {
         ),
         ("echo 'echo Linux aarch64' >bin/uname", unknown),
         (
-            "sed -i.old '2i unset HOME XDG_CACHE_HOME' scripts/setup",
+            "(echo unset HOME XDG_CACHE_HOME; cat scripts/setup) >new; mv new scripts/setup",
             "HOME is not set",
         ),
     ] {
