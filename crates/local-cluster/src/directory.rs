@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::run::RunAs;
+use crate::run::{RunAs, run};
 
 /// The shell script that removes the directory even if the program is killed.
 const WATCHDOG: &str = include_str!("watchdog.sh");
@@ -83,18 +83,18 @@ fn create_in(parent: &Path, run_as: &RunAs, signal: &str) -> Result<(PathBuf, Ch
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)?;
     run_as.chown(directory.path())?;
-    let watchdog = run_as
-        .command("/bin/sh")
+    // This fails if the user cannot enter the directory.
+    run(run_as.command("true").current_dir(directory.path()))?;
+    // Not as that user, which perhaps cannot write the parent, and so not remove the directory.
+    let watchdog = Command::new("/bin/sh")
         .args(["-c", WATCHDOG, "sh", signal])
         .arg(directory.path())
-        // This fails if the user cannot enter the directory.
-        .current_dir(directory.path())
         // Ctrl-C sends its signal to a process group: not to this one.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .context("cannot start /bin/sh in it")?;
+        .context("cannot start /bin/sh")?;
     Ok((directory.keep(), watchdog))
 }

@@ -24,8 +24,8 @@ fn any_tmpdir_works_and_its_string_is_that_of_psql() {
     create(base.path(), 0o755);
     let odd = base.path().join(r#"a b#c&d'e,f%20g"h\i$j=ü"#);
     let long = odd.join("x".repeat(120));
-    create(&odd, 0o777);
-    create(&long, 0o777);
+    create(&odd, 0o755);
+    create(&long, 0o755);
     // If root runs the test, the server's user cannot enter this one.
     let private = base.path().join("private");
     create(&private, 0o700);
