@@ -1,123 +1,160 @@
 //! The requests and their answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use crdb_tokio_postgres::run_transaction;
-use deadpool_postgres::Pool;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tokio_postgres::Client;
-use tokio_util::task::TaskTracker;
-use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer};
-use tracing::Level;
+use tokio_util::sync::CancellationToken;
+use tower_http::trace::{DefaultMakeSpan, DefaultOnResponse, OnResponse, TraceLayer};
+use tracing::{Level, Span};
 
+use crate::key::key;
+use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::transfer::{self, Transfer};
 
-/// Returns the service. The tracker counts the requests that run; once it is closed, new requests are
-/// refused.
-pub fn service(pool: Pool, running: TaskTracker) -> Router {
-    Router::new()
-        .route("/transfers", post(transfer))
-        .route("/accounts/{id}", get(account))
-        .route("/health", get(health))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "the path has another method",
-            )
-        })
-        .layer(DefaultBodyLimit::max(16 * 1024))
-        .layer(middleware::from_fn_with_state(running.clone(), limit))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
-                .on_response(DefaultOnResponse::new().level(Level::INFO))
-                .on_failure(()),
-        )
-        .with_state(Shared { pool, running })
-}
+/// In bytes.
+const MAX_BODY: usize = 16 * 1024;
 
 /// What the requests share.
 #[derive(Clone)]
-struct Shared {
-    pool: Pool,
-    running: TaskTracker,
+pub struct Shared {
+    pub limits: Limits,
+    /// For a body to arrive.
+    pub client_timeout: Duration,
+    pub metrics: PrometheusHandle,
+    /// Whether the database answers.
+    pub answers: Arc<AtomicBool>,
+    /// Cancelled from the signal to stop on.
+    pub stopping: CancellationToken,
 }
 
-/// Refuses new requests during the shutdown, and ends a request after 10 seconds.
-async fn limit(State(running): State<TaskTracker>, request: Request, next: Next) -> Response {
+/// Returns the service.
+pub fn service(shared: Shared) -> Router {
+    let trace = TraceLayer::new_for_http()
+        .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
+        .on_response(record)
+        .on_failure(());
+    Router::new()
+        .route("/transfers", post(transfer))
+        .route("/accounts/{id}", get(account))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path has another method")
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(shared.clone(), refuse_at_the_end))
+        .layer(trace)
+        // Asked by machines, often: neither logged nor counted.
+        .route("/health/live", get("live\n"))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(shared)
+}
+
+/// Logs and counts an answer.
+fn record(response: &Response, time: Duration, span: &Span) {
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("http_requests_total", "status" => status).increment(1);
+    metrics::histogram!("http_request_duration_seconds").record(time);
+    DefaultOnResponse::new().level(Level::INFO).on_response(response, time, span);
+}
+
+/// Counts the requests that run. Refuses new ones when the service ends.
+async fn refuse_at_the_end(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let running = &shared.limits.running;
     if running.is_closed() {
-        return Problem::try_again("the service is stopping").into_response();
+        return Problem::not_done("the service is stopping").into_response();
     }
-    let answer = timeout(Duration::from_secs(10), next.run(request));
-    let answer = running.track_future(answer).await;
-    answer.unwrap_or_else(|_| Problem::try_again("no answer after 10 s").into_response())
+    running.track_future(next.run(request)).await
 }
 
-async fn transfer(
-    State(Shared { pool, running }): State<Shared>,
-    headers: HeaderMap,
-    request: Result<Json<Transfer>, JsonRejection>,
-) -> Result<Response, Problem> {
-    let key = headers.get("Idempotency-Key");
-    let key = key.and_then(|key| key.to_str().ok());
-    let is_valid = |key: &&str| {
-        (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    let Some(key) = key.filter(is_valid).map(str::to_owned) else {
-        let detail = "the header Idempotency-Key must have 1 to 255 visible ASCII characters";
+async fn transfer(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let Some(key) = key(request.headers()) else {
+        let detail = "there must be one header Idempotency-Key: a quoted string, or letters, digits \
+                      and -._~:/+=@, of 1 to 255 characters";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     };
-    let Json(request) = request.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let body = timeout(shared.client_timeout, body(request)).await;
+    let Ok(body) = body else {
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+    };
+    let request = body?;
+    let work = shared.limits.run(|pool, deadline| transfer::execute(pool, deadline, key, request));
     let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-    if request.amount <= 0 {
-        return Err(invalid("the amount is not positive"));
-    }
-    let op = async move |txn: &Client| transfer::transfer(txn, &key, request).await;
-    // In a task of its own: it keeps its connection of the pool even if the client has gone.
-    let transaction = running.spawn(async move { run_transaction(&pool, op).await });
-    let answer = transaction.await.map_err(Problem::try_again)?;
-    let answer = answer.map_err(|error| Problem::try_again(anyhow::Error::from(error)))?;
-    let answer = answer.ok_or(invalid("the Idempotency-Key was used for another transfer"))?;
+    let answer = work.await?.ok_or(invalid("the Idempotency-Key was used for another transfer"))?;
     match StatusCode::from_u16(answer.status as u16) {
         Ok(StatusCode::OK) => {
             let json = [("Content-Type", "application/json")];
             Ok((json, answer.text).into_response())
         }
         Ok(status) => Err(Problem::new(status, answer.text)),
-        Err(error) => Err(Problem::try_again(error)),
+        Err(error) => Err(Problem::broken(error)),
     }
+}
+
+/// Reads a transfer.
+async fn body(request: Request<Body>) -> Result<Transfer, Problem> {
+    let refuse = |error: JsonRejection| Problem::new(error.status(), error.body_text());
+    let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    if request.body().size_hint().lower() > MAX_BODY as u64 {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "length limit exceeded"));
+    }
+    let Json(json) = Json::<Box<RawValue>>::from_request(request, &()).await.map_err(refuse)?;
+    if !json.get().starts_with('{') {
+        return Err(invalid("the body is not an object"));
+    }
+    let transfer = Json::<Transfer>::from_bytes(json.get().as_bytes());
+    let Json(transfer) = transfer.map_err(refuse)?;
+    if transfer.amount <= 0 {
+        return Err(invalid("the amount is not positive"));
+    }
+    Ok(transfer)
 }
 
 async fn account(
-    State(Shared { pool, .. }): State<Shared>,
+    State(shared): State<Shared>,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Path(id) = id.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    let balance = transfer::balance(&pool, id).await;
-    let balance = balance.map_err(Problem::try_again)?;
+    let work = shared.limits.run(|pool, deadline| transfer::balance(pool, deadline, id));
     let missing = || Problem::new(StatusCode::NOT_FOUND, format!("there is no account {id}"));
-    let balance = balance.ok_or_else(missing)?.to_string();
+    let balance = work.await?.ok_or_else(missing)?.to_string();
     Ok(Json(json!({ "id": id.to_string(), "balance": balance })))
 }
 
-/// Answers 200 if the database answers within a second. A load balancer then sends requests.
-async fn health(State(Shared { pool, .. }): State<Shared>) -> Result<&'static str, Problem> {
-    let ask = async { anyhow::Ok(pool.get().await?.batch_execute("SELECT 1").await?) };
-    match timeout(Duration::from_secs(1), ask).await {
-        Ok(Ok(())) => Ok("ok\n"),
-        _ => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer, or all connections are in use",
-        )),
+/// Answers 200 if this instance should get requests.
+async fn ready(State(shared): State<Shared>) -> Result<&'static str, Problem> {
+    if shared.stopping.is_cancelled() {
+        return Err(Problem::not_done("the service is stopping"));
     }
+    if !shared.answers.load(Relaxed) {
+        return Err(Problem::not_done("the database does not answer"));
+    }
+    Ok("ready\n")
+}
+
+/// Answers in the text format of Prometheus.
+async fn metrics(State(shared): State<Shared>) -> String {
+    let pool = shared.limits.pool.status();
+    let gauges = [
+        ("pool_connections_in_use", pool.size - pool.available),
+        ("pool_requests_waiting", pool.waiting),
+    ];
+    for (name, value) in gauges {
+        metrics::gauge!(name).set(value as f64);
+    }
+    shared.metrics.render()
 }

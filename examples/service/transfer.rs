@@ -1,12 +1,19 @@
 //! The transaction: one transfer for each key.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use deadpool_postgres::Pool;
+use crdb_tokio_postgres::run_transaction;
+use deadpool_postgres::{Object, Pool};
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::{Value, json};
+use tokio::time::timeout_at;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
+
+use crate::limits::Deadline;
+use crate::problem::{OpError, Problem};
 
 /// A transfer that a client requests.
 #[derive(Clone, Copy, serde::Deserialize)]
@@ -38,27 +45,47 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Creates the tables. Each statement commits by itself.
-pub async fn create_tables(pool: &Pool) -> anyhow::Result<()> {
-    let client = pool.get().await?;
-    let accounts =
-        "CREATE TABLE IF NOT EXISTS accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)";
-    client.batch_execute(accounts).await?;
-    let transfers = "CREATE TABLE IF NOT EXISTS transfers (
-        key TEXT PRIMARY KEY, request TEXT NOT NULL, status INT8 NOT NULL, answer TEXT NOT NULL)";
-    client.batch_execute(transfers).await?;
-    // Tables of these names, from another program, may have columns of other types.
-    let columns = "SELECT id, balance, status, key, request, answer FROM accounts, transfers";
-    let columns = client.prepare(columns).await?;
-    let types = columns.columns().iter().map(|column| column.type_());
-    let expected = [[&Type::INT8; 3], [&Type::TEXT; 3]].concat();
-    anyhow::ensure!(types.eq(expected), "a column has another type");
-    Ok(())
+/// Makes a transfer once for each key. Returns `None` if the key was used for another transfer.
+///
+/// # Errors
+///
+/// Returns an error if nothing was done, or if the outcome is not known.
+pub async fn execute(
+    pool: Pool,
+    deadline: Deadline,
+    key: String,
+    request: Transfer,
+) -> Result<Option<Answer>, Problem> {
+    let may_commit = Arc::new(AtomicBool::new(false));
+    let may_commit_after = Arc::clone(&may_commit);
+    // A run after the first one is a retry. If the commit failed and not `op`, it was 40001.
+    let mut retry = None;
+    let op = async move |txn: &Client| {
+        may_commit.store(false, Relaxed);
+        if let Some(sqlstate) = retry.replace("40001".to_owned()) {
+            metrics::counter!("transaction_retries_total", "sqlstate" => sqlstate).increment(1);
+        }
+        // `op` ends in time for the commit. So no commit is sent for a client that was answered.
+        let Ok(run) = timeout_at(deadline.op, transfer(txn, &key, request)).await else {
+            return Err(OpError::Late);
+        };
+        if let Some(code) = run.as_ref().err().and_then(Error::code) {
+            retry = Some(code.code().to_owned());
+        }
+        may_commit.store(run.is_ok(), Relaxed);
+        Ok(run?)
+    };
+    // If the connection hangs, this closes it: its server rolls back.
+    match timeout_at(deadline.end, run_transaction(&pool, op)).await {
+        Ok(result) => Ok(result?),
+        Err(_) if may_commit_after.load(Relaxed) => Err(Problem::unknown("no answer to the commit")),
+        Err(_) => Err(Problem::not_done("the database does not answer")),
+    }
 }
 
 /// Makes a transfer, or returns the answer that was given to this key. Returns `None` if the key was
 /// used for another transfer. The answer and the new balances are committed together.
-pub async fn transfer(
+async fn transfer(
     txn: &Client,
     key: &str,
     transfer: Transfer,
@@ -84,13 +111,6 @@ pub async fn transfer(
         balances.insert(row.try_get(0)?, row.try_get(1)?);
     }
     let answer = decide(transfer, balances);
-    if answer.status == 200 {
-        for (account, change) in [(from, -amount), (to, amount)] {
-            let update = "UPDATE accounts SET balance = balance + $1 WHERE id = $2";
-            let values = [(&change as _, Type::INT8), (&account as _, Type::INT8)];
-            txn.execute_typed(update, &values).await?;
-        }
-    }
     let store = "INSERT INTO transfers (key, request, status, answer) VALUES ($1, $2, $3, $4)";
     let row: [(&(dyn ToSql + Sync), Type); 4] = [
         (&key, Type::TEXT),
@@ -98,8 +118,21 @@ pub async fn transfer(
         (&answer.status, Type::INT8),
         (&answer.text, Type::TEXT),
     ];
-    txn.execute_typed(store, &row).await?;
+    if answer.status == 200 {
+        // Sent together, in this order: one round trip.
+        let (debit, credit, stored) = tokio::join!(biased;
+            change(txn, from, -amount), change(txn, to, amount), txn.execute_typed(store, &row));
+        (debit?, credit?, stored?);
+    } else {
+        txn.execute_typed(store, &row).await?;
+    }
     Ok(Some(answer))
+}
+
+async fn change(txn: &Client, account: i64, change: i64) -> Result<u64, Error> {
+    let update = "UPDATE accounts SET balance = balance + $1 WHERE id = $2";
+    let values = [(&change as _, Type::INT8), (&account as _, Type::INT8)];
+    txn.execute_typed(update, &values).await
 }
 
 /// Returns the answer to a transfer between accounts with these balances.
@@ -129,9 +162,18 @@ fn decide(transfer: Transfer, mut balances: BTreeMap<i64, i64>) -> Answer {
 }
 
 /// Reads a balance.
-pub async fn balance(pool: &Pool, account: i64) -> anyhow::Result<Option<i64>> {
+///
+/// # Errors
+///
+/// Returns an error if there is no answer.
+pub async fn balance(pool: Pool, deadline: Deadline, account: i64) -> Result<Option<i64>, Problem> {
     let sql = "SELECT balance FROM accounts WHERE id = $1";
     let client = pool.get().await?;
-    let rows = client.query_typed(sql, &[(&account, Type::INT8)]).await?;
-    Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
+    let values = [(&account as _, Type::INT8)];
+    let Ok(rows) = timeout_at(deadline.end, client.query_typed(sql, &values)).await else {
+        // Taken out of the pool, the client closes its connection.
+        drop(Object::take(client));
+        return Err(Problem::not_done("the database does not answer"));
+    };
+    Ok(rows?.first().map(|row| row.try_get(0)).transpose()?)
 }
