@@ -47,20 +47,30 @@ pub fn service(shared: Shared) -> Router {
         .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
         .on_response(record)
         .on_failure(());
+    let wrong_method = async || {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the path has another method",
+        )
+    };
+    // Asked by machines, often: neither logged nor counted.
+    let for_machines = Router::new()
+        .route("/health/live", get("live\n"))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(wrong_method);
     Router::new()
         .route("/transfers", post(transfer))
         .route("/accounts/{id}", get(account))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path has another method")
-        })
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(shared.clone(), refuse_at_the_end))
+        .layer(middleware::from_fn_with_state(
+            shared.clone(),
+            refuse_at_the_end,
+        ))
         .layer(trace)
-        // Asked by machines, often: neither logged nor counted.
-        .route("/health/live", get("live\n"))
-        .route("/health/ready", get(ready))
-        .route("/metrics", get(metrics))
+        .merge(for_machines)
         .with_state(shared)
 }
 
@@ -69,7 +79,9 @@ fn record(response: &Response, time: Duration, span: &Span) {
     let status = response.status().as_u16().to_string();
     metrics::counter!("http_requests_total", "status" => status).increment(1);
     metrics::histogram!("http_request_duration_seconds").record(time);
-    DefaultOnResponse::new().level(Level::INFO).on_response(response, time, span);
+    DefaultOnResponse::new()
+        .level(Level::INFO)
+        .on_response(response, time, span);
 }
 
 /// Counts the requests that run. Refuses new ones when the service ends.
@@ -84,17 +96,24 @@ async fn refuse_at_the_end(State(shared): State<Shared>, request: Request, next:
 async fn transfer(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
     let Some(key) = key(request.headers()) else {
         let detail = "there must be one header Idempotency-Key: a quoted string, or letters, digits \
-                      and -._~:/+=@, of 1 to 255 characters";
+                      and -._~:/+=, of 1 to 255 characters";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     };
     let body = timeout(shared.client_timeout, body(request)).await;
     let Ok(body) = body else {
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+        return Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+        ));
     };
     let request = body?;
-    let work = shared.limits.run(|pool, deadline| transfer::execute(pool, deadline, key, request));
+    let work = shared
+        .limits
+        .run(|pool, deadline| transfer::execute(pool, deadline, key, request));
     let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-    let answer = work.await?.ok_or(invalid("the Idempotency-Key was used for another transfer"))?;
+    let answer = work
+        .await?
+        .ok_or(invalid("the Idempotency-Key was used for another transfer"))?;
     match StatusCode::from_u16(answer.status as u16) {
         Ok(StatusCode::OK) => {
             let json = [("Content-Type", "application/json")];
@@ -110,9 +129,14 @@ async fn body(request: Request<Body>) -> Result<Transfer, Problem> {
     let refuse = |error: JsonRejection| Problem::new(error.status(), error.body_text());
     let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     if request.body().size_hint().lower() > MAX_BODY as u64 {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "length limit exceeded"));
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "length limit exceeded",
+        ));
     }
-    let Json(json) = Json::<Box<RawValue>>::from_request(request, &()).await.map_err(refuse)?;
+    let Json(json) = Json::<Box<RawValue>>::from_request(request, &())
+        .await
+        .map_err(refuse)?;
     if !json.get().starts_with('{') {
         return Err(invalid("the body is not an object"));
     }
@@ -129,7 +153,9 @@ async fn account(
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Path(id) = id.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    let work = shared.limits.run(|pool, deadline| transfer::balance(pool, deadline, id));
+    let work = shared
+        .limits
+        .run(|pool, deadline| transfer::balance(pool, deadline, id));
     let missing = || Problem::new(StatusCode::NOT_FOUND, format!("there is no account {id}"));
     let balance = work.await?.ok_or_else(missing)?.to_string();
     Ok(Json(json!({ "id": id.to_string(), "balance": balance })))

@@ -41,10 +41,17 @@ async fn ask(pool: &Pool, limit: Duration) -> bool {
 /// Returns an error if the answer is not 200.
 pub fn check(address: IpAddr, port: u16) -> anyhow::Result<()> {
     let host = address.to_string();
-    let host = if address.is_unspecified() { "localhost" } else { &host };
+    let host = if address.is_unspecified() {
+        "localhost"
+    } else {
+        &host
+    };
     let mut service = TcpStream::connect((host, port))?;
     service.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(service, "GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        service,
+        "GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     service.read_to_string(&mut answer)?;
     ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

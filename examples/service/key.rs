@@ -11,9 +11,11 @@ pub fn key(headers: &HeaderMap) -> Option<String> {
     };
     let value = value.to_str().ok()?;
     let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~:/+=@".contains(c);
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~:/+=".contains(c);
     let key = match value.strip_prefix('"') {
         Some(quoted) => unquote(quoted).filter(|key| key.chars().all(is_printable))?,
+        // Between colons stand bytes in base64.
+        None if value.starts_with(':') => return None,
         None => Some(value.to_owned()).filter(|key| key.chars().all(is_token))?,
     };
     Some(key).filter(|key| (1..=255).contains(&key.len()))

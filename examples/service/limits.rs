@@ -61,7 +61,9 @@ impl Limits {
         let pool = self.pool.clone();
         let connect = tokio::spawn(async move { (pool.get().await.map(drop), permit) });
         let Ok(connected) = timeout_at(deadline.op, connect).await else {
-            return Err(Problem::not_done("there is no free connection to the database"));
+            return Err(Problem::not_done(
+                "there is no free connection to the database",
+            ));
         };
         let (connected, permit) = connected.map_err(panicked)?;
         connected?;

@@ -93,7 +93,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let service = handlers::service(Shared {
         limits,
         client_timeout: settings.client_timeout,
-        metrics: PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?,
+        metrics: PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)?
+            .install_recorder()?,
         answers: Arc::clone(&answers),
         stopping: stopping.clone(),
     });
@@ -104,7 +106,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         .first_request_timeout(settings.client_timeout)
         .accept_error_handler(|_, error| tracing::error!("cannot accept a connection: {error}"));
     // Also for a connection that is idle.
-    server.http_builder().http1().header_read_timeout(settings.client_timeout);
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(settings.client_timeout);
 
     let shutdown = async {
         let delay = stop_signal().await;

@@ -43,7 +43,9 @@ pub async fn connect(url: &DatabaseUrl, settings: &Settings) -> anyhow::Result<P
             Err(error) => return Err(url.explain(error).into()),
         };
         // 53: too many connections. 57: the server starts or stops.
-        let is_final = error.code().is_some_and(|code| !["53", "57"].contains(&&code.code()[..2]));
+        let is_final = error
+            .code()
+            .is_some_and(|code| !["53", "57"].contains(&&code.code()[..2]));
         let error = url.explain(error);
         if is_final || Instant::now() > end {
             return Err(error.into());
@@ -59,5 +61,8 @@ pub async fn connect(url: &DatabaseUrl, settings: &Settings) -> anyhow::Result<P
 ///
 /// Returns an error if OpenSSL does not accept a certificate file.
 pub fn for_health(url: &DatabaseUrl) -> anyhow::Result<Pool> {
-    pool_builder(url)?.max_size(1).build().context("cannot create a pool")
+    pool_builder(url)?
+        .max_size(1)
+        .build()
+        .context("cannot create a pool")
 }

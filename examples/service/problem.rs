@@ -83,7 +83,12 @@ impl From<tokio_postgres::Error> for Problem {
         let classes = ["08", "25", "40", "53", "55", "57", "58", "XX"];
         let can_pass = match error.code().map(SqlState::code) {
             Some(code) => classes.contains(&&code[..2]),
-            None => error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()),
+            None => {
+                error.is_closed()
+                    || error
+                        .source()
+                        .is_some_and(|source| source.is::<io::Error>())
+            }
         };
         let reason = anyhow::Error::from(error);
         if !can_pass {

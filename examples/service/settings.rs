@@ -45,6 +45,8 @@ impl Settings {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
+    let seconds = text
+        .parse()
+        .map_err(|error: ParseFloatError| error.to_string())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

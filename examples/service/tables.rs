@@ -62,7 +62,10 @@ pub async fn prepare(pool: &Pool) -> anyhow::Result<()> {
 }
 
 fn is_missing(checked: &anyhow::Result<()>) -> bool {
-    let error = checked.as_ref().err().and_then(|error| error.downcast_ref());
+    let error = checked
+        .as_ref()
+        .err()
+        .and_then(|error| error.downcast_ref());
     error.and_then(tokio_postgres::Error::code) == Some(&SqlState::UNDEFINED_TABLE)
 }
 
@@ -72,7 +75,10 @@ async fn check(client: &Client, table: &str, columns: &[[&str; 2]]) -> anyhow::R
         let (name, kind, is_required): (String, String, bool) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let is_known = columns.iter().any(|[column, _]| *column == name);
-        ensure!(is_known || !is_required, "the column {name} is NOT NULL and has no default");
+        ensure!(
+            is_known || !is_required,
+            "the column {name} is NOT NULL and has no default"
+        );
         found.insert(name, kind);
     }
     for [column, kind] in columns {

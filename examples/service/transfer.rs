@@ -78,18 +78,16 @@ pub async fn execute(
     // If the connection hangs, this closes it: its server rolls back.
     match timeout_at(deadline.end, run_transaction(&pool, op)).await {
         Ok(result) => Ok(result?),
-        Err(_) if may_commit_after.load(Relaxed) => Err(Problem::unknown("no answer to the commit")),
+        Err(_) if may_commit_after.load(Relaxed) => {
+            Err(Problem::unknown("no answer to the commit"))
+        }
         Err(_) => Err(Problem::not_done("the database does not answer")),
     }
 }
 
 /// Makes a transfer, or returns the answer that was given to this key. Returns `None` if the key was
 /// used for another transfer. The answer and the new balances are committed together.
-async fn transfer(
-    txn: &Client,
-    key: &str,
-    transfer: Transfer,
-) -> Result<Option<Answer>, Error> {
+async fn transfer(txn: &Client, key: &str, transfer: Transfer) -> Result<Option<Answer>, Error> {
     let Transfer { from, to, amount } = transfer;
     let request = format!("{from} to {to}: {amount}");
     let first = "SELECT request = $2, status, answer FROM transfers WHERE key = $1";
