@@ -1,10 +1,12 @@
-//! [`Limits`]: how many requests use the database at the same time, and for how long.
+//! How many requests use the database at the same time, and for how long.
 
-use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crdb_tokio_postgres::TransactionError;
 use deadpool_postgres::Pool;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -12,71 +14,46 @@ use tracing::{Instrument, Span};
 
 use crate::problem::Problem;
 
-/// The pool, and what bounds the work on it.
-#[derive(Clone)]
-pub struct Limits {
+/// What the requests share.
+pub struct Shared {
     pub pool: Pool,
-    permits: Arc<Semaphore>,
-    request_timeout: Duration,
-    /// Counts what runs. Once it is closed, new requests are refused.
+    /// One for each request that uses the database. Closed at the end.
+    pub permits: Arc<Semaphore>,
+    pub request_timeout: Duration,
+    /// For a request's body to arrive.
+    pub client_timeout: Duration,
     pub running: TaskTracker,
+    pub is_ready: AtomicBool,
+    pub metrics: PrometheusHandle,
 }
 
-/// Until when a request may take.
-#[derive(Clone, Copy)]
-pub struct Deadline {
-    /// The last moment to begin the commit.
-    pub op: Instant,
-    /// The answer is given.
-    pub end: Instant,
-}
+/// What is left of the request's time when its commit begins.
+pub const COMMIT_TIME: Duration = Duration::from_secs(2);
 
-impl Limits {
-    pub fn new(pool: Pool, max_requests: usize, request_timeout: Duration) -> Limits {
-        Limits {
-            pool,
-            permits: Arc::new(Semaphore::new(max_requests)),
-            request_timeout,
-            running: TaskTracker::new(),
-        }
-    }
-
-    /// Does the work, in a task of its own: it ends in order and logs its end also if the client has
-    /// gone. Refuses it at once if as many requests as allowed are at work.
-    pub async fn run<T, F>(&self, work: impl FnOnce(Pool, Deadline) -> F) -> Result<T, Problem>
+impl Shared {
+    /// Does the work until a deadline, in a task of its own: it ends in order, and logs its end, also if
+    /// the client has gone. Refuses the work at once if too many requests use the database.
+    pub async fn run<T, F>(&self, work: impl FnOnce(Pool, Instant) -> F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Err(Problem::not_done("the service is busy"));
+            return Err(Problem::not_done("the service is busy, or stops"));
         };
-        let now = Instant::now();
-        let deadline = Deadline {
-            op: now + self.request_timeout * 4 / 5,
-            end: now + self.request_timeout,
-        };
-        // A new connection may need longer than this request: it is opened all the same, for the next
-        // one. Otherwise a host that hangs would hide those that follow it in the list.
+        let deadline = Instant::now() + self.request_timeout;
+        // If a host of the list hangs, to connect takes longer than a request. The connection is opened
+        // all the same, for the next request.
         let pool = self.pool.clone();
-        let connect = tokio::spawn(async move { (pool.get().await.map(drop), permit) });
-        let Ok(connected) = timeout_at(deadline.op, connect).await else {
-            return Err(Problem::not_done(
-                "there is no free connection to the database",
-            ));
+        let connect = tokio::spawn(async move { pool.get().await.map(|_| permit) });
+        let Ok(connected) = timeout_at(deadline - COMMIT_TIME, connect).await else {
+            return Err(Problem::not_done("there is no connection to the database"));
         };
-        let (connected, permit) = connected.map_err(panicked)?;
-        connected?;
+        let connected = connected.map_err(Problem::broken)?;
+        let permit = connected.map_err(TransactionError::NoConnection)?;
         let work = work(self.pool.clone(), deadline);
-        let work = async move {
-            let _permit = permit;
-            work.await
-        };
+        let work = async move { (work.await, permit) };
         let task = self.running.spawn(work.instrument(Span::current()));
-        task.await.map_err(panicked)?
+        task.await.map_err(Problem::broken)?.0
     }
-}
-
-fn panicked(error: impl Display) -> Problem {
-    Problem::broken(error)
 }

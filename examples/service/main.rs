@@ -3,142 +3,114 @@
 //!
 //! `cargo run --example service`
 //!
-//! Creates the tables `accounts` and `transfers` if they do not exist. `--help` lists the settings.
-//!
-//! - `main.rs`: the start and the shutdown.
-//! - `settings.rs`: the settings.
-//! - `tables.rs`: the tables.
-//! - `handlers.rs`: the requests and their answers.
-//! - `key.rs`: the key of a request.
-//! - `problem.rs`: the answers that are errors.
-//! - `limits.rs`: how many requests are at work, and for how long.
-//! - `transfer.rs`: the transaction.
-//! - `health.rs`: whether the database answers.
+//! Creates the tables `accounts` and `transfers` if they do not exist.
 
 use std::env;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum_server::{Handle, Server};
-use clap::Parser;
 use crdb_connection::DatabaseUrl;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 use tracing_subscriber::EnvFilter;
 
-use crate::handlers::Shared;
-use crate::limits::Limits;
-use crate::settings::Settings;
-
+mod database;
 mod handlers;
-mod health;
-mod key;
 mod limits;
-mod pool;
 mod problem;
-mod settings;
 mod tables;
 mod transfer;
 
-fn main() -> anyhow::Result<()> {
-    let settings = Settings::parse();
-    if settings.check {
-        return health::check(settings.address, settings.port);
-    }
-    let runtime = tokio::runtime::Runtime::new()?;
-    let result = runtime.block_on(run(settings));
-    // A thread that still resolves a host's name does not hold the end.
-    runtime.shutdown_background();
-    result
-}
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // `run_transaction` logs each retry at the level debug.
+    let filter = setting("RUST_LOG", "info,crdb_tokio_postgres=debug".to_owned())?;
+    let filter = EnvFilter::try_new(filter).context("RUST_LOG is not valid")?;
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let address: IpAddr = setting("ADDRESS", Ipv6Addr::UNSPECIFIED.into())?;
+    let port: u16 = setting("PORT", 8080)?;
+    let pool_size = setting("POOL_SIZE", 4)?;
+    let max_requests = setting("MAX_REQUESTS", 2 * pool_size)?;
+    let seconds = |name, default| setting(name, default).map(Duration::from_secs);
+    let start_timeout = seconds("START_TIMEOUT", 30)?;
+    let request_timeout = seconds("REQUEST_TIMEOUT", 10)?;
+    let client_timeout = seconds("CLIENT_TIMEOUT", 5)?;
+    let shutdown_delay = seconds("SHUTDOWN_DELAY", 5)?;
 
-async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Returns how long to go on. Nobody waits for a terminal's Ctrl-C.
-    let mut stop_signal = async || {
+    // Returns how long to go on. After a terminal's Ctrl-C, no load balancer has to notice it.
+    let mut stop = async || {
         tokio::select! {
-            _ = terminate.recv() => settings.shutdown_delay,
+            _ = terminate.recv() => shutdown_delay,
             _ = interrupt.recv() => Duration::ZERO,
         }
     };
-    // `run_transaction` logs each retry at the level debug.
-    let filter = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter = filter.unwrap_or("info,crdb_tokio_postgres=debug".to_owned());
-    let filter = EnvFilter::try_new(filter).context("RUST_LOG is not valid")?;
-    tracing_subscriber::fmt().with_env_filter(filter).init();
-
     let url = DatabaseUrl::from_env()?;
+    let (limit, end) = (request_timeout / 2, Instant::now() + start_timeout);
     let start = async {
-        let pool = pool::connect(&url, &settings).await?;
-        tables::prepare(&pool).await?;
-        anyhow::Ok((pool, listen(settings.address, settings.port).await?))
+        let pool = database::connect(&url, pool_size, limit, end).await?;
+        tables::prepare(&pool).await.map(|()| pool)
     };
-    let (pool, listener) = tokio::select! {
-        started = start => started?,
-        _ = stop_signal() => return Ok(()),
+    let pool = tokio::select! {
+        pool = start => pool?,
+        _ = stop() => std::process::exit(0),
     };
+    let listener = TcpListener::bind((address, port)).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address}, {port}"))?;
     tracing::info!("listening on {}", listener.local_addr()?);
 
-    let answers = Arc::new(AtomicBool::new(true));
-    let stopping = CancellationToken::new();
-    let limits = Limits::new(pool, settings.max_requests(), settings.request_timeout);
-    let running = limits.running.clone();
-    let service = handlers::service(Shared {
-        limits,
-        client_timeout: settings.client_timeout,
-        metrics: PrometheusBuilder::new()
-            .set_buckets(&BUCKETS)?
-            .install_recorder()?,
-        answers: Arc::clone(&answers),
-        stopping: stopping.clone(),
+    let buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
+    let metrics = PrometheusBuilder::new().set_buckets(&buckets)?;
+    let shared = Arc::new(limits::Shared {
+        pool,
+        permits: Arc::new(tokio::sync::Semaphore::new(max_requests)),
+        request_timeout,
+        client_timeout,
+        running: Default::default(),
+        is_ready: true.into(),
+        metrics: metrics.install_recorder()?,
     });
     let handle = Handle::<SocketAddr>::new();
     let mut server = Server::from_listener(listener)
         .handle(handle.clone())
         .http1_only()
-        .first_request_timeout(settings.client_timeout)
         .accept_error_handler(|_, error| tracing::error!("cannot accept a connection: {error}"));
-    // Also for a connection that is idle.
-    server
-        .http_builder()
-        .http1()
-        .header_read_timeout(settings.client_timeout);
-
-    let shutdown = async {
-        let delay = stop_signal().await;
-        stopping.cancel();
-        tracing::info!("stopping: new connections are accepted for {delay:?}");
-        sleep(delay).await;
-        running.close();
-        handle.graceful_shutdown(None);
-        running.wait().await;
-        // For the last answers to be sent. A silent client does not hold the end.
-        sleep(Duration::from_secs(1)).await;
+    // Also for an idle connection.
+    let mut http = server.http_builder().http1();
+    http.header_read_timeout(client_timeout);
+    let service = handlers::service(Arc::clone(&shared));
+    let mut server = std::pin::pin!(server.serve(service.into_make_service()));
+    let delay = tokio::select! {
+        served = &mut server => return Ok(served?),
+        watched = database::watch(&url, limit, &shared.is_ready) => return watched,
+        delay = stop() => delay,
     };
-    tokio::select! {
-        served = server.serve(service.into_make_service()) => served?,
-        () = health::watch(pool::for_health(&url)?, settings.request_timeout / 2, &answers) => {}
-        () = shutdown => {}
-    }
-    Ok(())
+
+    shared.is_ready.store(false, Ordering::Relaxed);
+    tracing::info!("stopping in {delay:?}");
+    let shutdown = async {
+        sleep(delay).await;
+        shared.permits.close();
+        shared.running.close();
+        shared.running.wait().await;
+        // For the last answers. A silent client does not hold the end.
+        handle.graceful_shutdown(Some(Duration::from_secs(1)));
+    };
+    Ok(tokio::join!(server, shutdown).0?)
 }
 
-/// The upper limits, in seconds, into which the durations of requests are counted.
-const BUCKETS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
-
-async fn listen(address: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
-    let mut addresses = vec![SocketAddr::new(address, port)];
-    if address.is_unspecified() {
-        // On a machine without IPv6.
-        addresses.push((Ipv4Addr::UNSPECIFIED, port).into());
+/// Reads a variable. An empty one counts as not set.
+fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => text.parse().ok().context(format!("{name} is not valid")),
+        _ => Ok(default),
     }
-    let listener = TcpListener::bind(&addresses[..]).await;
-    listener.with_context(|| format!("cannot listen on {}", addresses[0]))
 }
