@@ -1,6 +1,6 @@
 //! The tables: created if they are missing, refused if they do not fit.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
@@ -26,7 +26,7 @@ pub async fn prepare(pool: &Pool) -> anyhow::Result<()> {
                 .await?;
             match rows[0].try_get::<_, Option<String>>(0)? {
                 Some(found) => break found,
-                None => created?,
+                None => created.context("cannot create the tables")?,
             }
             // This can fail if another instance creates the tables at the same time.
             created = client.batch_execute(include_str!("tables.sql")).await;

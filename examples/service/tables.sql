@@ -4,5 +4,5 @@ CREATE TABLE IF NOT EXISTS transfers (
     request TEXT NOT NULL,
     status INT8 NOT NULL,
     answer TEXT NOT NULL,
-    created_at TIMESTAMPTZ NOT NULL DEFAULT current_timestamp
+    created_at TIMESTAMPTZ NOT NULL
 );

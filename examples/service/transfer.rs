@@ -102,7 +102,8 @@ async fn transfer(txn: &Client, key: &str, transfer: Transfer) -> Result<Option<
         - CASE id WHEN $1 THEN $3 ELSE 0 END + CASE id WHEN $2 THEN $3 ELSE 0 END
         WHERE id IN ($1, $2) AND $4 = 200";
     let change_values = [int8(&from), int8(&to), int8(&amount), int8(status)];
-    let store = "INSERT INTO transfers (key, request, status, answer) VALUES ($1, $2, $3, $4)";
+    let store = "INSERT INTO transfers (key, request, status, answer, created_at)
+        VALUES ($1, $2, $3, $4, current_timestamp)";
     let store_values = [text(&key), text(&request), int8(status), text(answer_text)];
     // Sent together, in this order: one round trip.
     let change = txn.execute_typed(change, &change_values);

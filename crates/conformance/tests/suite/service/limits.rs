@@ -1,0 +1,185 @@
+//! How much the service takes on, and for how long.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crdb_conformance::Postgres;
+use crdb_local_cluster::Hold;
+
+use super::Service;
+use crate::test_database::{TestDatabase, readable_cluster};
+
+const LOCK: &str =
+    "BEGIN; SELECT * FROM accounts WHERE id = 1 FOR UPDATE; SELECT pg_sleep(3); COMMIT";
+
+/// Lets clients transfer for 5 seconds. Returns how many answers were 200.
+fn load(service: &Service, clients: usize) -> usize {
+    let end = Instant::now() + Duration::from_secs(5);
+    let number = AtomicUsize::new(0);
+    let made = AtomicUsize::new(0);
+    let send = || {
+        while Instant::now() < end {
+            let key = format!("{clients}-{}", number.fetch_add(1, Ordering::Relaxed));
+            match service.transfer(&key, [1, 2]) {
+                (200, _) => made.fetch_add(1, Ordering::Relaxed),
+                (503, text) if text.contains("Nothing was done") => {
+                    thread::sleep(Duration::from_millis(500));
+                    0
+                }
+                answer => panic!("{answer:?}"),
+            };
+        }
+    };
+    thread::scope(|scope| (0..clients).for_each(|_| drop(scope.spawn(send))));
+    made.into_inner()
+}
+
+#[test]
+fn overload_takes_no_answer_away() {
+    let database = TestDatabase::on(readable_cluster());
+    database.execute("UPDATE accounts SET balance = 100000");
+    database.relay.set_delay(Duration::from_millis(20));
+    let url = database.cluster.url_through(&database.relay);
+    let url = url.replace("/defaultdb?", &format!("/{}?", database.name));
+    let service = Service::start(&url, &[]);
+    let few = load(&service, 8);
+    let many = load(&service, 250);
+    println!("8 clients: {few} answers, 250 clients: {many}");
+    assert!(
+        many * 3 > few * 2,
+        "8 clients: {few} answers, 250 clients: {many}"
+    );
+    let stored = database.execute("SELECT count(*) FROM transfers");
+    assert_eq!(
+        stored,
+        (few + many).to_string(),
+        "nothing is done without an answer"
+    );
+    assert_eq!(service.get("/health/ready").0, 200);
+}
+
+#[test]
+fn a_request_that_is_too_much_is_refused_at_once() {
+    let database = TestDatabase::on(readable_cluster());
+    let service = Service::start(&database.text, &[("MAX_REQUESTS", "1")]);
+    thread::scope(|scope| {
+        let lock = scope.spawn(|| database.execute(LOCK));
+        thread::sleep(Duration::from_millis(500));
+        let waits = scope.spawn(|| service.transfer("a", [1, 2]));
+        thread::sleep(Duration::from_millis(500));
+        let answer = service.transfer("b", [2, 1]);
+        assert!(
+            answer.0 == 503 && answer.1.contains("Nothing was done"),
+            "{answer:?}"
+        );
+        assert_eq!(service.get("/health/ready").0, 200);
+        assert!(!lock.is_finished(), "the answers did not wait for the lock");
+        assert_eq!(waits.join().unwrap().0, 200);
+    });
+    assert_eq!(database.balances::<Postgres>(), [99, 101]);
+}
+
+#[test]
+fn a_locked_row_does_not_stop_the_others() {
+    let database = TestDatabase::on(readable_cluster());
+    database.execute("INSERT INTO accounts VALUES (3, 100), (4, 100)");
+    let service = Service::start(&database.text, &[("REQUEST_TIMEOUT", "4")]);
+    let lock = LOCK.replace("pg_sleep(3)", "pg_sleep(9)");
+    thread::scope(|scope| {
+        let lock = scope.spawn(|| database.execute(&lock));
+        thread::sleep(Duration::from_millis(500));
+        for key in ["a", "b", "c", "d"] {
+            let service = &service;
+            scope.spawn(move || {
+                let answer = service.transfer(key, [1, 2]);
+                assert!(
+                    answer.0 == 503 && answer.1.contains("Nothing was done"),
+                    "{answer:?}"
+                );
+            });
+        }
+        thread::sleep(Duration::from_millis(500));
+        while service.transfer("e", [3, 4]).0 != 200 {}
+        assert!(
+            !lock.is_finished(),
+            "the other transfer waited for the lock"
+        );
+    });
+    assert_eq!(database.balances::<Postgres>(), [100, 100, 99, 101]);
+}
+
+#[test]
+fn a_connection_that_hangs_is_given_up() {
+    let database = TestDatabase::on(readable_cluster());
+    let url = database.cluster.url_through(&database.relay);
+    let url = url.replace("/defaultdb?", &format!("/{}?", database.name));
+    let limits = [("REQUEST_TIMEOUT", "4"), ("POOL_SIZE", "1")];
+    let service = Service::start(&url, &limits);
+    // The relay holds back the statement that comes next, which can also be that of the health check.
+    let hung = (0..50).find_map(|number| {
+        database.relay.hold(Hold::Turn(1));
+        let answer = service.transfer(&number.to_string(), [1, 2]);
+        (answer.0 != 200).then_some(answer)
+    });
+    let answer = hung.expect("a transfer hangs");
+    assert!(
+        answer.0 == 503 && answer.1.contains("Nothing was done"),
+        "{answer:?}"
+    );
+    assert_eq!(
+        service.transfer("next", [1, 2]).0,
+        200,
+        "while the other connection still hangs"
+    );
+}
+
+/// All clients but one give up while an account is locked.
+#[test]
+fn clients_that_give_up_do_not_use_up_the_servers_connections() {
+    let database = TestDatabase::on(readable_cluster());
+    let service = Service::start(&database.text, &[]);
+    thread::scope(|scope| {
+        scope.spawn(|| database.execute(LOCK));
+        thread::sleep(Duration::from_millis(500));
+        for _ in 0..8 {
+            let mut curl = Command::new("curl");
+            curl.args(["-s", "-m", "0.1", "-H", "Idempotency-Key: a"]);
+            curl.args(["-d", r#"{"from": 1, "to": 2, "amount": 1}"#]);
+            curl.args(["-H", "Content-Type: application/json"]);
+            let url = format!("http://127.0.0.1:{}/transfers", service.port);
+            assert!(!curl.arg(url).status().unwrap().success());
+        }
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'demo' \
+                     AND datname = current_database()";
+        let count: u32 = database.execute(count).parse().unwrap();
+        assert!(
+            count <= 5,
+            "{count} connections: the pool has 4, the health check has one"
+        );
+    });
+    while service.transfer("a", [1, 2]).0 != 200 {}
+    assert_eq!(database.balances::<Postgres>(), [99, 101]);
+}
+
+#[test]
+fn silent_clients_lose_their_connection_and_do_not_hold_a_shutdown() {
+    let database = TestDatabase::on(readable_cluster());
+    let service = Service::start(&database.text, &[("CLIENT_TIMEOUT", "1")]);
+    assert_eq!(service.send(""), "");
+    assert_eq!(service.send("GET /accounts/1 HTTP/1.1\r\nHost:"), "");
+    let idle = service.send("GET /accounts/1 HTTP/1.1\r\nHost: service\r\n\r\n");
+    assert!(idle.starts_with("HTTP/1.1 200 OK"), "{idle}");
+
+    let limits = [("CLIENT_TIMEOUT", "60"), ("SHUTDOWN_DELAY", "0")];
+    let mut service = Service::start(&database.text, &limits);
+    let mut silent = TcpStream::connect(("localhost", service.port)).unwrap();
+    silent.write_all(b"GET /accounts").unwrap();
+    assert_eq!(service.get("/health/live").0, 200);
+    service.terminate();
+    assert!(service.process.wait().unwrap().success());
+    assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
+}
