@@ -1,12 +1,14 @@
 //! The pools, with the service's own limits, and whether the database answers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crdb_connection::DatabaseUrl;
 use crdb_tokio_postgres::pool_builder;
 use deadpool_postgres::{ClientWrapper, Hook, HookError, Object, Pool, PoolError};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::limits::Shared;
 
 /// Creates the pool of the requests. Waits until `end` for a database that is not up yet.
 pub async fn connect(
@@ -46,7 +48,7 @@ pub async fn connect(
 }
 
 /// Asks the database each second, on a connection of its own: those of the pool can all be in use.
-pub async fn watch(url: &DatabaseUrl, limit: Duration, answers: &AtomicBool) -> anyhow::Result<()> {
+pub async fn watch(url: &DatabaseUrl, limit: Duration, shared: &Shared) -> anyhow::Result<()> {
     let pool = pool_builder(url)?.max_size(1).build()?;
     loop {
         let mut is_well = false;
@@ -58,7 +60,9 @@ pub async fn watch(url: &DatabaseUrl, limit: Duration, answers: &AtomicBool) -> 
                 drop(Object::take(client));
             }
         }
-        answers.store(is_well, Ordering::Relaxed);
+        shared.is_ready.store(is_well, Ordering::Relaxed);
+        // Without it, the durations would pile up until the next request for the metrics.
+        shared.metrics.run_upkeep();
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The requests and their answers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::body::HttpBody;
@@ -29,15 +29,13 @@ const MAX_BODY: usize = 16 * 1024;
 /// Returns the service.
 pub fn service(shared: Arc<Shared>) -> Router {
     let span = DefaultMakeSpan::new().level(Level::INFO);
-    let trace = TraceLayer::new_for_http()
-        .make_span_with(span)
-        .on_response(record);
+    let trace = TraceLayer::new_for_http().on_response(record);
     Router::new()
         .route("/transfers", post(transfer))
         .route("/accounts/{id}", get(account))
         .fallback(async || Problem::new(404, "there is no such path"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(trace.on_failure(()))
+        .layer(trace.make_span_with(span).on_failure(()))
         // Machines ask often: this is neither logged nor counted.
         .route("/health/live", get("live\n"))
         .route("/health/ready", get(ready))
@@ -118,11 +116,12 @@ async fn account(
 
 /// Answers 200 if a load balancer should send requests.
 async fn ready(State(shared): App) -> Result<&'static str, Problem> {
-    let reason = "the database does not answer, or the service stops";
-    let is_ready = shared.is_ready.load(Ordering::Relaxed);
-    is_ready
-        .then_some("ready\n")
-        .ok_or(Problem::not_done(reason))
+    if shared.is_ready.load(Relaxed) {
+        return Ok("ready\n");
+    }
+    Err(Problem::not_done(
+        "the database does not answer, or the service stops",
+    ))
 }
 
 /// Answers in Prometheus' text format.

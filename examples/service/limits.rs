@@ -41,6 +41,7 @@ impl Shared {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return Err(Problem::not_done("the service is busy, or stops"));
         };
+        let _running = self.running.token();
         let deadline = Instant::now() + self.request_timeout;
         // If a host of the list hangs, to connect takes longer than a request. The connection is opened
         // all the same, for the next request.

@@ -90,7 +90,7 @@ async fn main() -> anyhow::Result<()> {
     let mut server = std::pin::pin!(server.serve(service.into_make_service()));
     let delay = tokio::select! {
         served = &mut server => return Ok(served?),
-        watched = database::watch(&url, limit, &shared.is_ready) => return watched,
+        watched = database::watch(&url, limit, &shared) => return watched,
         delay = stop() => delay,
     };
 

@@ -17,10 +17,8 @@ impl Problem {
 
     /// Nothing was done, and the same request may succeed later.
     pub fn not_done(reason: &str) -> Problem {
-        Problem(
-            503,
-            format!("Nothing was done: {reason}. Send the request again."),
-        )
+        let detail = format!("Nothing was done: {reason}. Send the request again.");
+        Problem::new(503, detail)
     }
 
     /// The commit got no answer.
@@ -35,10 +33,8 @@ impl Problem {
     /// Nothing was done, and the same request will fail again.
     pub fn broken(reason: impl fmt::Display) -> Problem {
         tracing::error!("{reason:#}");
-        Problem::new(
-            500,
-            "Nothing was done. The same request will fail again: see the log.",
-        )
+        let detail = "Nothing was done. The same request will fail again: see the log.";
+        Problem::new(500, detail)
     }
 }
 
@@ -62,11 +58,10 @@ impl From<TransactionError<OpError>> for Problem {
                 None => error.is_closed(),
             },
         };
-        let reason = anyhow::Error::from(error);
         if !can_pass {
-            return Problem::broken(reason);
+            return Problem::broken(anyhow::Error::from(error));
         }
-        tracing::warn!("nothing was done: {reason:#}");
+        tracing::warn!("nothing was done: {:#}", anyhow::Error::from(error));
         Problem::not_done("the database cannot be reached, or is too slow")
     }
 }
@@ -81,11 +76,8 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let title = status.canonical_reason();
         let body = json!({ "title": title, "status": status.as_u16(), "detail": detail });
-        let headers = [("Content-Type", "application/problem+json")];
-        let mut response = (status, headers, body.to_string()).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert("Retry-After", 1.into());
-        }
-        response
+        let json = [("Content-Type", "application/problem+json")];
+        let retry = (status == 503).then_some([("Retry-After", "1")]);
+        (status, json, retry, body.to_string()).into_response()
     }
 }

@@ -42,13 +42,10 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Er
 /// It is stored with the key, and answers each further request with it.
 pub type Answer = (i64, String);
 
+type Outcome = Result<Option<Answer>, Problem>;
+
 /// Makes a transfer once for each key. Returns `None` if the key was used for another transfer.
-pub async fn execute(
-    pool: Pool,
-    deadline: Instant,
-    key: String,
-    request: Transfer,
-) -> Result<Option<Answer>, Problem> {
+pub async fn execute(pool: Pool, deadline: Instant, key: String, wanted: Transfer) -> Outcome {
     let may_commit = Arc::new(AtomicBool::new(false));
     let begins_commit = Arc::clone(&may_commit);
     // A run after the first one is a retry. If the commit failed, and not `op`, it failed with 40001.
@@ -59,7 +56,7 @@ pub async fn execute(
             metrics::counter!("transaction_retries_total", "sqlstate" => sqlstate).increment(1);
         }
         // So no commit begins for a client that has an answer.
-        let run = timeout_at(deadline - COMMIT_TIME, transfer(txn, &key, request)).await;
+        let run = timeout_at(deadline - COMMIT_TIME, transfer(txn, &key, wanted)).await;
         let run = run.map_err(|_| OpError::Late)?;
         if let Some(code) = run.as_ref().err().and_then(Error::code) {
             retry = Some(code.code().to_owned());
@@ -153,6 +150,8 @@ pub async fn balance(pool: Pool, deadline: Instant, account: i64) -> Result<Opti
         return Err(Problem::not_done("the database does not answer"));
     };
     let row = rows.map_err(Database)?.pop();
-    let balance = row.map(|row| row.try_get(0)).transpose();
-    Ok(balance.map_err(Database)?)
+    Ok(row
+        .map(|row| row.try_get(0))
+        .transpose()
+        .map_err(Database)?)
 }
