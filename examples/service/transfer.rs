@@ -114,7 +114,7 @@ fn int8(value: &i64) -> (&(dyn ToSql + Sync), Type) {
     (value, Type::INT8)
 }
 
-fn text<'a>(value: &'a (dyn ToSql + Sync)) -> (&'a (dyn ToSql + Sync), Type) {
+fn text(value: &(dyn ToSql + Sync)) -> (&(dyn ToSql + Sync), Type) {
     (value, Type::TEXT)
 }
 

@@ -8,6 +8,7 @@ mod start_and_stop;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,10 +60,10 @@ impl Service {
         request("GET", self.port, path, "", "").unwrap()
     }
 
-    /// Requests a transfer of 1 from one account to another.
-    fn transfer(&self, key: &str, [from, to]: [i64; 2]) -> (u16, String) {
-        let body = format!(r#"{{"from": {from}, "to": {to}, "amount": 1}}"#);
-        request("POST", self.port, "/transfers", key, &body).unwrap()
+    /// Requests a transfer of 1 from account 1 to account 2.
+    fn transfer(&self, key: &str) -> (u16, String) {
+        let body = r#"{"from": 1, "to": 2, "amount": 1}"#;
+        request("POST", self.port, "/transfers", key, body).unwrap()
     }
 
     /// Sends bytes, and returns what comes until the service closes the connection.
@@ -82,6 +83,14 @@ impl Drop for Service {
     }
 }
 
+/// Asserts that nothing was done, and that the same request may succeed later.
+fn assert_not_done((status, text): &(u16, String)) {
+    assert!(
+        *status == 503 && text.contains("Nothing was done"),
+        "{status}: {text}"
+    );
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -89,10 +98,13 @@ fn free_port() -> u16 {
 
 /// Returns the status and the body of the answer, if there is one.
 fn request(method: &str, port: u16, path: &str, key: &str, body: &str) -> Option<(u16, String)> {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(15)));
-    let agent = ureq::Agent::new_with_config(config.build());
+    static AGENT: LazyLock<ureq::Agent> = LazyLock::new(|| {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .timeout_global(Some(Duration::from_secs(15)));
+        config.build().into()
+    });
     let mut request = ureq::http::Request::builder()
         .method(method)
         .uri(format!("http://127.0.0.1:{port}{path}"))
@@ -100,7 +112,7 @@ fn request(method: &str, port: u16, path: &str, key: &str, body: &str) -> Option
     if !key.is_empty() {
         request = request.header("Idempotency-Key", key);
     }
-    let mut response = agent.run(request.body(body).unwrap()).ok()?;
+    let mut response = AGENT.run(request.body(body).unwrap()).ok()?;
     let (status, headers) = (response.status().as_u16(), response.headers());
     let retry_after = headers.get("Retry-After").is_some();
     assert_eq!(retry_after, status == 503, "{path}");

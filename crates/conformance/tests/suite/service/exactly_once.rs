@@ -18,7 +18,7 @@ fn one_key_from_twenty_clients_is_one_transfer() {
         let service = Service::start(&database.text, &[]);
         let send = || {
             loop {
-                match service.transfer("a", [1, 2]) {
+                match service.transfer("a") {
                     (503, _) => thread::sleep(Duration::from_millis(50)),
                     answer => return answer,
                 }
