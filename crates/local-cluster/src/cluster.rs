@@ -44,13 +44,15 @@ enum Server {
 const USER: &str = "demo";
 const DATABASE: &str = "defaultdb";
 
-/// What is encoded in a connection string: all but the unreserved characters and `/`.
+/// What is encoded in a connection string: all but the unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
+    .remove(b'~');
+
+/// In a path, also `/` stays.
+const IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 
 impl Cluster {
     /// Starts CockroachDB if there is a binary, else PostgreSQL, and waits until the server accepts
@@ -162,7 +164,7 @@ impl Cluster {
             "sslmode=disable".to_owned()
         } else {
             let root = self.root_certificate();
-            let root = encode(root.as_os_str().as_bytes());
+            let root = percent_encode(root.as_os_str().as_bytes(), IN_PATH);
             format!("sslmode=verify-full&sslrootcert={root}")
         };
         let hosts: Vec<String> = ports.iter().map(|p| format!("localhost:{p}")).collect();

@@ -15,7 +15,7 @@ use diesel::{PgConnection, QueryResult};
 
 use TransactionError::{AmbiguousCommit, Database, Operation};
 
-/// No run begins later than this after the first one began.
+/// No retry is started later than this after the first run began.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 /// Each pause is a random part of this: transactions that failed together must not meet again.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -32,18 +32,19 @@ const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 /// for up to 30 seconds. Afterwards no transaction is open on the connection, or it is closed.
 ///
 /// - `op` can run more than once: avoid side effects outside the database.
-/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
-///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. A
-///   `transaction()` in `op` is a savepoint; a `run_transaction` in `op` returns an error.
-/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - `op` reads everything that it depends on: with a value that was read outside, each run would fail.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change
+///   (CockroachDB from 25.1 on commits before it). If it does, it is not run again, and the result
+///   is [`AmbiguousCommit`]. A `transaction()` in `op` is a savepoint; a `run_transaction` in `op`
+///   returns an error.
+/// - The error of `op` is the driver's error, or has it as a `source()`: a retry error is looked for
+///   there. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 /// - For a time limit, let `op` return an error of its own when the time is over.
 ///
 /// # Errors
 ///
 /// Returns an error if the transaction was rolled back (`Operation`, `Database`), or if its outcome
-/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+/// is not known (`AmbiguousCommit`). After the last retry, the error is that of the last run.
 ///
 /// # Panics
 ///
@@ -83,12 +84,16 @@ pub fn run_transaction<T, E: Error + 'static>(
         let in_place =
             again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
         let answer = txn.send(if in_place { RESTART } else { ROLLBACK });
-        let answer = match (&error, answer) {
-            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
-                log::error!("op has ended its transaction, and failed: {error}");
+        let is_over = |answer: &_| match error {
+            Operation(_) => matches!(answer, DatabaseError(Kind::Unknown, _)),
+            _ => begins_with(answer, &ENDED),
+        };
+        let answer = match answer {
+            Err(answer) if is_over(&answer) => {
+                log::error!("the transaction ended within op: {error}");
                 return Err(AmbiguousCommit(answer));
             }
-            (_, answer) => answer,
+            answer => answer,
         };
         let Some((sqlstate, message)) = retry else {
             return Err(error);
@@ -157,11 +162,9 @@ const ROLLED_BACK: [&str; 3] = [
     "terminating connection due to idle-in-transaction",
 ];
 
-/// The answers to a rollback if `op` has ended the transaction: 3B001, 25P01, and on CockroachDB 25000
-/// after RELEASE.
-const ENDED: [&str; 3] = [
+/// The answers to a rollback if `op` has ended the transaction: 3B001, and on CockroachDB 25000.
+const ENDED: [&str; 2] = [
     "savepoint \"cockroach_restart\" does not exist",
-    "ROLLBACK TO SAVEPOINT can only be used in transaction blocks",
     "current transaction is committed",
 ];
 
@@ -204,7 +207,8 @@ impl Txn<'_> {
 
     /// Returns whether the server has closed the connection.
     fn is_closed(&mut self) -> bool {
-        // Reads what has arrived: first the server's last message, then the end of the connection.
+        // Reads what has arrived: first the server's last message, then the end of the connection. A
+        // notification of PostgreSQL is lost: LISTEN on another connection.
         (0..2).any(|_| matches!(self.conn.notifications_iter().next(), Some(Err(_))))
     }
 }

@@ -13,7 +13,7 @@ use postgres::error::{DbError, SqlState};
 
 use TransactionError::{AmbiguousCommit, Database, Operation};
 
-/// No run begins later than this after the first one began.
+/// No retry is started later than this after the first run began.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 /// Each pause is a random part of this: transactions that failed together must not meet again.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -30,18 +30,19 @@ const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 /// for up to 30 seconds. Afterwards no transaction is open on the connection, or it is closed.
 ///
 /// - `op` can run more than once: avoid side effects outside the database.
-/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
+/// - `op` reads everything that it depends on: with a value that was read outside, each run would fail.
 /// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no `transaction()` or
-///   `run_transaction` on its argument, no schema change (CockroachDB commits before it). If it does,
-///   it is not run again, and the result is [`AmbiguousCommit`]. Savepoints are fine.
-/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+///   `run_transaction` on its argument, no schema change (CockroachDB from 25.1 on commits before
+///   it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. `SAVEPOINT` as
+///   text is fine.
+/// - The error of `op` is the driver's error, or has it as a `source()`: a retry error is looked for
+///   there. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 /// - For a time limit, let `op` return an error of its own when the time is over.
 ///
 /// # Errors
 ///
 /// Returns an error if the transaction was rolled back (`Operation`, `Database`), or if its outcome
-/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+/// is not known (`AmbiguousCommit`). After the last retry, the error is that of the last run.
 ///
 /// # Panics
 ///
@@ -83,12 +84,18 @@ pub fn run_transaction<T, E: Error + 'static>(
         let in_place =
             again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
         let answer = txn.send(if in_place { RESTART } else { ROLLBACK });
-        let answer = match (&error, answer) {
-            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
-                log::error!("op has ended its transaction, and failed: {error}");
+        // PostgreSQL ends the transaction if COMMIT fails. Otherwise `op` has ended it.
+        let by_op = if matches!(error, Operation(_)) {
+            &ENDED[..]
+        } else {
+            &ENDED[..2]
+        };
+        let answer = match answer {
+            Err(answer) if begins_with(&answer, by_op) => {
+                log::error!("the transaction ended within op: {error}");
                 return Err(AmbiguousCommit(answer));
             }
-            (_, answer) => answer,
+            answer => answer,
         };
         let Some((sqlstate, message)) = retry else {
             return Err(error);
@@ -139,9 +146,9 @@ const ROLLED_BACK: [&str; 10] = [
     "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
 ];
 
-/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
-/// on CockroachDB a transaction that RELEASE has committed.
-const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+/// SQLSTATEs in answer to a rollback if the transaction has ended: no savepoint, on CockroachDB a
+/// transaction that RELEASE has committed, no transaction.
+const ENDED: [&str; 3] = ["3B001", "25000", "25P01"];
 
 fn begins_with(error: &postgres::Error, sqlstates: &[&str]) -> bool {
     let found = error.code().map_or("", SqlState::code);

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
 
-/// No run begins later than this after the first one began.
+/// No retry is started later than this after the first run began.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 /// Each pause is a random part of this: transactions that failed together must not meet again.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -36,20 +36,21 @@ const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
 /// for up to 30 seconds. Afterwards the pool has no open transaction.
 ///
 /// - `op` can run more than once: avoid side effects outside the database.
-/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
-///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. A
-///   `begin` in `op` is a savepoint: await it to the end. If it is dropped before, or fails, sqlx
-///   ends the whole transaction. A `run_transaction` in `op` is a transaction of its own, on a second
-///   connection; it may wait for the locks of the outer one.
-/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - `op` reads everything that it depends on: with a value that was read outside, each run would fail.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change
+///   (CockroachDB from 25.1 on commits before it). If it does, it is not run again, and the result
+///   is [`AmbiguousCommit`]. A `begin` in `op` is a savepoint: await it to the end. If it is
+///   dropped before, or fails, sqlx ends the whole transaction, with the same result. A
+///   `run_transaction` in `op` is a transaction of its own, on a second connection; it may wait for
+///   the locks of the outer one.
+/// - The error of `op` is the driver's error, or has it as a `source()`: a retry error is looked for
+///   there. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 /// - `op` is `async move` and owns what it captures, so that the future can be spawned.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if its outcome
-/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if
+/// its outcome is not known (`AmbiguousCommit`). After the last retry, the error is that of the last run.
 ///
 /// # Cancel safety
 ///
@@ -72,7 +73,7 @@ pub async fn run_transaction<T, E: Error + 'static>(
     db: &DatabaseConnection,
     mut op: impl AsyncFnMut(&DatabaseTransaction) -> Result<T, E>,
 ) -> Result<T, TransactionError<E>> {
-    let txn = begin(db).await?;
+    let mut txn = begin(db).await?;
     let (began, mut retries) = (Instant::now(), 0);
     let (error, has_savepoint) = loop {
         let error = match op(&txn).await {
@@ -92,12 +93,18 @@ pub async fn run_transaction<T, E: Error + 'static>(
         // At the end, sqlx's own ROLLBACK follows.
         let anew = again && !in_place;
         let answer = roll_back(&txn, if anew { ROLLBACK } else { RESTART }).await;
-        let answer = match (&error, answer) {
-            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
-                log::error!("op has ended its transaction, and failed: {error}");
+        // PostgreSQL ends the transaction if COMMIT fails. Otherwise `op` has ended it.
+        let by_op = if matches!(error, Operation(_)) {
+            &ENDED[..]
+        } else {
+            &ENDED[..2]
+        };
+        let answer = match answer {
+            Err(answer) if begins_with(&answer, by_op) => {
+                log::error!("the transaction ended within op: {error}");
                 break (AmbiguousCommit(answer), false);
             }
-            (_, answer) => answer,
+            answer => answer,
         };
         let Some((sqlstate, message)) = retry else {
             break (error, answer.is_ok());
@@ -113,7 +120,19 @@ pub async fn run_transaction<T, E: Error + 'static>(
             continue;
         }
         sleep(MAX_PAUSE.mul_f32(fastrand::f32())).await;
-        if let Err(begin) = txn.execute_unprepared(BEGIN).await {
+        let begun = match answer {
+            Ok(()) => txn.execute_unprepared(BEGIN).await.map(drop),
+            // COMMIT has ended the transaction (PostgreSQL), and sqlx may have lost count of it.
+            Err(ended) if begins_with(&ended, &ENDED) => match begin::<E>(db).await {
+                Ok(begun) => {
+                    txn = begun;
+                    Ok(())
+                }
+                Err(_) => Err(ended),
+            },
+            Err(lost) => Err(lost),
+        };
+        if let Err(begin) = begun {
             log::warn!("retry {retries} cannot begin: {begin}");
             break (error, false);
         }
@@ -174,12 +193,15 @@ const ROLLED_BACK: [&str; 10] = [
     "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
 ];
 
-/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
-/// on CockroachDB a transaction that RELEASE has committed.
-const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+/// SQLSTATEs in answer to a rollback if the transaction has ended: no savepoint, on CockroachDB a
+/// transaction that RELEASE has committed, no transaction.
+const ENDED: [&str; 3] = ["3B001", "25000", "25P01"];
+
+/// The server's last SQLSTATEs on a connection that is dead; `none` stands for an error without one.
+const DEAD: [&str; 2] = ["57P", "none"];
 
 fn begins_with(error: &DbErr, sqlstates: &[&str]) -> bool {
-    let found = server_error(error).map_or("", PgDatabaseError::code);
+    let found = server_error(error).map_or("none", PgDatabaseError::code);
     sqlstates.iter().any(|begin| found.starts_with(begin))
 }
 
@@ -212,17 +234,23 @@ async fn begin<E: Error + 'static>(
                 return Err(NoConnection(error));
             }
             // After the database has restarted, each connection of the pool can be dead.
-            Err(_) if others > 0 => others -= 1,
+            Err(error) if others > 0 && begins_with(&error, &DEAD) => others -= 1,
             Err(error) => return Err(Database(error)),
         }
     }
 }
 
-/// Sends the statement. sqlx may have queued one for a nested `begin` that was dropped. If the server
-/// rejects that one, its error comes first: the second answer is the answer to this statement.
+/// Sends the statement. sqlx may have queued others for nested transactions that were dropped. If the
+/// server rejects those, their errors come first, one each time: so it is sent again.
 async fn roll_back(txn: &DatabaseTransaction, statement: &str) -> Result<(), DbErr> {
-    if txn.execute_unprepared(statement).await.is_err() {
-        txn.execute_unprepared(statement).await?;
+    let mut answer = txn.execute_unprepared(statement).await;
+    for _ in 0..8 {
+        match &answer {
+            Err(error) if !begins_with(error, &["25P01", "none"]) => {
+                answer = txn.execute_unprepared(statement).await;
+            }
+            _ => break,
+        }
     }
-    Ok(())
+    answer.map(drop)
 }

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
 
-/// No run begins later than this after the first one began.
+/// No retry is started later than this after the first run began.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 /// Each pause is a random part of this: transactions that failed together must not meet again.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -34,20 +34,21 @@ const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT; BEGIN";
 /// for up to 30 seconds. Afterwards the pool has no open transaction.
 ///
 /// - `op` can run more than once: avoid side effects outside the database.
-/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
-///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`]. A
-///   `begin` in `op` is a savepoint: await it to the end. If it is dropped before, or fails, sqlx
-///   ends the whole transaction. A `run_transaction` in `op` is a transaction of its own, on a second
-///   connection; it may wait for the locks of the outer one.
-/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - `op` reads everything that it depends on: with a value that was read outside, each run would fail.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change
+///   (CockroachDB from 25.1 on commits before it). If it does, it is not run again, and the result
+///   is [`AmbiguousCommit`]. A `begin` in `op` is a savepoint: await it to the end. If it is
+///   dropped before, or fails, sqlx ends the whole transaction, with the same result. A
+///   `run_transaction` in `op` is a transaction of its own, on a second connection; it may wait for
+///   the locks of the outer one.
+/// - The error of `op` is the driver's error, or has it as a `source()`: a retry error is looked for
+///   there. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 /// - `op` is `async move` and owns what it captures, so that the future can be spawned.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if its outcome
-/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if
+/// its outcome is not known (`AmbiguousCommit`). After the last retry, the error is that of the last run.
 ///
 /// # Cancel safety
 ///
@@ -79,7 +80,7 @@ pub async fn run_transaction<T, E: Error + 'static>(
         match begun {
             Ok(txn) => break txn,
             // After the database has restarted, each connection of the pool can be dead.
-            Err(_) if others > 0 => others -= 1,
+            Err(error) if others > 0 && begins_with(&error, &DEAD) => others -= 1,
             Err(error) => return Err(Database(error)),
         }
     };
@@ -106,12 +107,18 @@ pub async fn run_transaction<T, E: Error + 'static>(
         // At the end, sqlx's own ROLLBACK follows.
         let anew = again && !in_place;
         let answer = roll_back(&mut txn, if anew { ROLLBACK } else { RESTART }).await;
-        let answer = match (&error, answer) {
-            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
-                log::error!("op has ended its transaction, and failed: {error}");
+        // PostgreSQL ends the transaction if COMMIT fails. Otherwise `op` has ended it.
+        let by_op = if matches!(error, Operation(_)) {
+            &ENDED[..]
+        } else {
+            &ENDED[..2]
+        };
+        let answer = match answer {
+            Err(answer) if begins_with(&answer, by_op) => {
+                log::error!("the transaction ended within op: {error}");
                 break (AmbiguousCommit(answer), false);
             }
-            (_, answer) => answer,
+            answer => answer,
         };
         let Some((sqlstate, message)) = retry else {
             break (error, answer.is_ok());
@@ -125,6 +132,10 @@ pub async fn run_transaction<T, E: Error + 'static>(
         log::debug!("retry {retries}: {sqlstate} {message}");
         if in_place && answer.is_ok() {
             continue;
+        }
+        if !txn.is_in_transaction() {
+            // sqlx has lost count of nested transactions, and would not end the next one.
+            break (error, false);
         }
         sleep(MAX_PAUSE.mul_f32(fastrand::f32())).await;
         if let Err(begin) = txn.execute(BEGIN).await {
@@ -171,25 +182,32 @@ const ROLLED_BACK: [&str; 10] = [
     "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
 ];
 
-/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
-/// on CockroachDB a transaction that RELEASE has committed.
-const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+/// SQLSTATEs in answer to a rollback if the transaction has ended: no savepoint, on CockroachDB a
+/// transaction that RELEASE has committed, no transaction.
+const ENDED: [&str; 3] = ["3B001", "25000", "25P01"];
+
+/// The server's last SQLSTATEs on a connection that is dead; `none` stands for an error without one.
+const DEAD: [&str; 2] = ["57P", "none"];
 
 fn begins_with(error: &sqlx::Error, sqlstates: &[&str]) -> bool {
-    let found = error
-        .as_database_error()
-        .and_then(DatabaseError::code)
-        .unwrap_or_default();
+    let found = error.as_database_error().and_then(DatabaseError::code);
+    let found = found.as_deref().unwrap_or("none");
     sqlstates.iter().any(|begin| found.starts_with(begin))
 }
 
-/// Sends the statement. sqlx may have queued one for a nested `begin` that was dropped. If the server
-/// rejects that one, its error comes first: the second answer is the answer to this statement.
+/// Sends the statement. sqlx may have queued others for nested transactions that were dropped. If the
+/// server rejects those, their errors come first, one each time: so it is sent again.
 async fn roll_back(txn: &mut PgConnection, statement: &'static str) -> sqlx::Result<()> {
-    if txn.execute(statement).await.is_err() {
-        txn.execute(statement).await?;
+    let mut answer = txn.execute(statement).await;
+    for _ in 0..8 {
+        match &answer {
+            Err(error) if !begins_with(error, &["25P01", "none"]) => {
+                answer = txn.execute(statement).await;
+            }
+            _ => break,
+        }
     }
-    Ok(())
+    answer.map(drop)
 }
 
 /// A connection of the pool. If it is dropped before it is given back, it is closed: after a panic, or

@@ -81,3 +81,40 @@ async fn after_nested_begins_that_time_out_no_later_write_is_lost() {
         assert_eq!(entries(&direct).await, [1], "{kind:?}");
     }
 }
+
+/// Each transaction that is dropped queues a rollback that CockroachDB rejects after a retry error.
+#[tokio::test]
+#[ignore = "needs CockroachDB"]
+async fn a_retry_error_within_nested_transactions_is_retried_and_no_later_write_is_lost() {
+    let cluster = Cluster::start_as(Kind::Cockroach).unwrap();
+    let pool = pool(&cluster).await;
+    for ignores_errors in [false, true] {
+        pool.execute("UPSERT INTO nested VALUES (1)").await.unwrap();
+        let (mut runs, other) = (0, pool.clone());
+        let op = async |txn: &mut PgConnection| {
+            runs += 1;
+            if runs > 1 {
+                return Ok(());
+            }
+            txn.execute("SELECT entry FROM nested").await?;
+            other.execute("UPDATE nested SET entry = entry").await?;
+            let mut outer = txn.begin().await?;
+            let mut inner = outer.begin().await?;
+            let update = inner.execute("UPDATE nested SET entry = entry").await;
+            if ignores_errors {
+                let _ = inner.begin().await.map(drop);
+                return Ok(());
+            }
+            update.map(drop)
+        };
+        let result = run_transaction(&pool, op).await;
+        if !ignores_errors {
+            result.unwrap();
+            assert_eq!(runs, 2);
+        }
+        pool.execute("INSERT INTO nested VALUES (2)").await.unwrap();
+        let mut direct = PgConnection::connect(&cluster.url()).await.unwrap();
+        let deleted = direct.execute("DELETE FROM nested WHERE entry = 2").await;
+        assert_eq!(deleted.unwrap().rows_affected(), 1);
+    }
+}

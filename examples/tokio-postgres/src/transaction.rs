@@ -15,7 +15,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use TransactionError::{AmbiguousCommit, Database, NoConnection, Operation};
 
-/// No run begins later than this after the first one began.
+/// No retry is started later than this after the first run began.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 /// Each pause is a random part of this: transactions that failed together must not meet again.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -32,21 +32,21 @@ const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";
 /// for up to 30 seconds. Afterwards the pool has no open transaction.
 ///
 /// - `op` can run more than once: avoid side effects outside the database.
-/// - `op` reads everything that it depends on: with a value from before, each run fails the same way.
-/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change (CockroachDB
-///   commits before it). If it does, it is not run again, and the result is [`AmbiguousCommit`].
-///   Savepoints are fine. A `run_transaction` in `op` is a transaction of its own, on a second
-///   connection; it may wait for the locks of the outer one.
-/// - The error of `op` is the driver's error, or has it as a `source()`: there a retry error is
-///   found. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
+/// - `op` reads everything that it depends on: with a value that was read outside, each run would fail.
+/// - `op` must not end its transaction: no COMMIT or ROLLBACK as text, no schema change
+///   (CockroachDB from 25.1 on commits before it). If it does, it is not run again, and the result
+///   is [`AmbiguousCommit`]. `SAVEPOINT` as text is fine. A `run_transaction` in `op` is a
+///   transaction of its own, on a second connection; it may wait for the locks of the outer one.
+/// - The error of `op` is the driver's error, or has it as a `source()`: a retry error is looked for
+///   there. For anyhow, give it a variant `#[error(transparent)] Other(#[from] anyhow::Error)`.
 /// - `op` can send statements together with `tokio::join!(biased; …)`. It returns the error of the
 ///   first one that failed, which may ask for a retry; `try_join!` can return a later one.
 /// - `op` is `async move` and owns what it captures, so that the future can be spawned.
 ///
 /// # Errors
 ///
-/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if its outcome
-/// is not known (`AmbiguousCommit`). After the last retry, it is the error of that run.
+/// Returns an error if the transaction was rolled back (`NoConnection`, `Operation`, `Database`), or if
+/// its outcome is not known (`AmbiguousCommit`). After the last retry, the error is that of the last run.
 ///
 /// # Cancel safety
 ///
@@ -89,12 +89,18 @@ pub async fn run_transaction<T, E: Error + 'static>(
         let in_place =
             again && retries == 0 && retry.is_some_and(|(_, text)| text.starts_with("restart "));
         let answer = txn.send(if in_place { RESTART } else { ROLLBACK }).await;
-        let answer = match (&error, answer) {
-            (Operation(error), Err(answer)) if begins_with(&answer, &ENDED) => {
-                log::error!("op has ended its transaction, and failed: {error}");
+        // PostgreSQL ends the transaction if COMMIT fails. Otherwise `op` has ended it.
+        let by_op = if matches!(error, Operation(_)) {
+            &ENDED[..]
+        } else {
+            &ENDED[..2]
+        };
+        let answer = match answer {
+            Err(answer) if begins_with(&answer, by_op) => {
+                log::error!("the transaction ended within op: {error}");
                 return Err(AmbiguousCommit(answer));
             }
-            (_, answer) => answer,
+            answer => answer,
         };
         let Some((sqlstate, message)) = retry else {
             return Err(error);
@@ -148,12 +154,15 @@ const ROLLED_BACK: [&str; 10] = [
     "22", "23", "40000", "40001", "40002", "40P01", "44", "P0", "25P02", "25P03",
 ];
 
-/// SQLSTATEs in answer to a rollback if `op` has ended the transaction: no savepoint, no transaction, and
-/// on CockroachDB a transaction that RELEASE has committed.
-const ENDED: [&str; 3] = ["3B001", "25P01", "25000"];
+/// SQLSTATEs in answer to a rollback if the transaction has ended: no savepoint, on CockroachDB a
+/// transaction that RELEASE has committed, no transaction.
+const ENDED: [&str; 3] = ["3B001", "25000", "25P01"];
+
+/// The server's last SQLSTATEs on a connection that is dead; `none` stands for an error without one.
+const DEAD: [&str; 2] = ["57P", "none"];
 
 fn begins_with(error: &tokio_postgres::Error, sqlstates: &[&str]) -> bool {
-    let found = error.code().map_or("", SqlState::code);
+    let found = error.code().map_or("none", SqlState::code);
     sqlstates.iter().any(|begin| found.starts_with(begin))
 }
 
@@ -173,7 +182,7 @@ impl Txn {
             let mut txn = Txn { client, open: true };
             match txn.send(BEGIN).await {
                 Ok(()) => return Ok(txn),
-                Err(_) if others > 0 => others -= 1,
+                Err(error) if others > 0 && begins_with(&error, &DEAD) => others -= 1,
                 Err(error) => return Err(Database(error)),
             }
         }

@@ -218,13 +218,18 @@ fn connecting_takes_the_round_trips_that_the_documentation_says<D: Driver>() {
         // Without its statement.
         let psql = round_trips_of(cluster, psql) - 1;
         let connect = |url: &str| D::connect(&url.parse().unwrap()).unwrap();
-        let expected = psql - 5 + D::FACTS.round_trips.connect;
         let (driver, kind) = (round_trips_of(cluster, connect), cluster.kind());
-        assert_eq!(
-            driver,
-            expected,
-            "{}, psql {psql} on {kind:?}",
-            D::FACTS.name
+        let expected = match kind {
+            Kind::Postgres => {
+                psql + D::FACTS.round_trips.connect - 5..=psql + D::FACTS.round_trips.connect - 5
+            }
+            // 21.2 asks for the password in clear text, inside TLS.
+            Kind::Cockroach => psql..=psql + 2,
+        };
+        let name = D::FACTS.name;
+        assert!(
+            expected.contains(&driver),
+            "{name}: {driver}, psql {psql} on {kind:?}"
         );
     }
 }

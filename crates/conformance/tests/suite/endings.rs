@@ -26,6 +26,8 @@ for_each_asynchronous_driver!(
 #[derive(Clone, Copy, Debug)]
 enum Last {
     Succeeds,
+    /// An error that `op` ignores.
+    FailsUnnoticed,
     FailsByItself,
     AsksForRetry,
 }
@@ -50,7 +52,12 @@ fn an_op_that_ends_its_transaction_is_found_out_and_not_run_again<D: Driver>() {
             "ROLLBACK; BEGIN",
             "RELEASE SAVEPOINT cockroach_restart",
         ] {
-            for last in [Last::Succeeds, Last::FailsByItself, Last::AsksForRetry] {
+            for last in [
+                Last::Succeeds,
+                Last::FailsUnnoticed,
+                Last::FailsByItself,
+                Last::AsksForRetry,
+            ] {
                 let mut runs = 0;
                 let result = driver.transact(|txn| {
                     runs += 1;
@@ -59,6 +66,10 @@ fn an_op_that_ends_its_transaction_is_found_out_and_not_run_again<D: Driver>() {
                     txn.execute(end)?;
                     match last {
                         Last::Succeeds => Ok(()),
+                        Last::FailsUnnoticed => {
+                            let _ = txn.execute("SELECT no_such_column FROM ledger");
+                            Ok(())
+                        }
                         Last::FailsByItself => Err(OpError::Own),
                         Last::AsksForRetry => {
                             if cluster.kind() == Kind::Cockroach && !end.ends_with("BEGIN") {

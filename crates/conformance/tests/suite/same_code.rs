@@ -33,6 +33,10 @@ fn assert_equal(from: &str, to: &str) {
 
 #[test]
 fn the_retry_loop_and_the_errors_are_the_same_for_all_drivers() {
-    assert_equal("let retry = retry_error", "cannot begin");
+    assert_equal("let retry = retry_error", "let answer = ");
+    assert_equal(
+        "            answer => answer,",
+        "        if in_place && answer.is_ok()",
+    );
     assert_equal("/// The reason why", "/// Returns SQLSTATE and message");
 }

@@ -74,7 +74,11 @@ fn each_sample_accepts_the_string_of_a_server_in_any_directory() {
         assert!(cluster.directory().starts_with(&directory));
         for sample in samples("basic") {
             let ended = run(&sample, &directory, &[("DATABASE_URL", &cluster.url())]);
-            assert_eq!(ended.stdout, expected_output(&sample), "{sample}: {ended:?}");
+            assert_eq!(
+                ended.stdout,
+                expected_output(&sample),
+                "{sample}: {ended:?}"
+            );
         }
     }
 }
