@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Makes an archive of the version `$1`, and a copy of scripts/setup, `$2`, that names this version
-/// and the sum of the archive.
+/// Makes an archive of the version `$1` with the vendor's sum beside it, and a copy of scripts/setup,
+/// `$2`, that names this version and the sum of the archive.
 const PUBLISH: &str = r#"
 name=cockroach-$1.linux-amd64
 mkdir -p bin scripts "$name"
@@ -15,7 +15,8 @@ printf '#!/bin/sh\necho "Build Tag:        %s"\n' "$1" >"$name/cockroach"
 chmod +x bin/uname "$name/cockroach"
 tar -czf "$name.tgz" "$name"
 sum=$({ sha256sum 2>/dev/null || shasum -a 256; } <"$name.tgz" | cut -c -64)
-sed "s/^cockroach=.*/cockroach=$1/; s/expected=[0-9a-f]\{64\}/expected=$sum/" "$2" >scripts/setup
+echo "$sum  $name.tgz" >"$name.tgz.sha256sum"
+sed "s/^pinned=.*/pinned=$1/; s/expected=[0-9a-f]\{64\}/expected=$sum/" "$2" >scripts/setup
 "#;
 
 fn sh(directory: &Path, script: &str, arguments: &[&str]) -> Output {
@@ -47,7 +48,11 @@ fn published() -> TempDir {
 
 /// Returns whether the download succeeds, and what it prints.
 fn download(directory: &Path) -> (bool, String) {
-    let output = sh(directory, "bash scripts/setup --cockroach", &[]);
+    download_version(directory, &[])
+}
+
+fn download_version(directory: &Path, version: &[&str]) -> (bool, String) {
+    let output = sh(directory, "bash scripts/setup --cockroach \"$@\"", version);
     (
         output.status.success(),
         String::from_utf8(output.stderr).unwrap(),
@@ -67,7 +72,8 @@ fn cockroachdb_is_downloaded_once_and_local_cluster_finds_it() {
     };
     assert!(!found().contains("CockroachDB"));
     let (succeeded, printed) = download(directory.path());
-    let says = ["150 to 200 MB", "CockroachDB's own licence", "Installed "];
+    let pinned = "Its SHA-256 sum is pinned in scripts/setup";
+    let says = ["150 to 200 MB", "CockroachDB's own licence", pinned];
     assert!(
         succeeded && says.iter().all(|words| printed.contains(words)),
         "{printed}"
@@ -84,11 +90,21 @@ fn cockroachdb_is_downloaded_once_and_local_cluster_finds_it() {
     publish(directory.path(), "v1.0.1");
     assert!(download(directory.path()).0);
     assert!(found().ends_with("and CockroachDB v1.0.1\n"));
+
+    publish(directory.path(), "v1.2.0");
+    publish(directory.path(), "v1.3.0");
+    let (succeeded, printed) = download_version(directory.path(), &["v1.2.0"]);
+    let vendors = "Its SHA-256 sum is the vendor's, file://";
+    assert!(succeeded && printed.contains(vendors), "{printed}");
+    assert!(found().ends_with("and CockroachDB v1.2.0\n"));
+    let (succeeded, printed) = download_version(directory.path(), &["../v1.2.0"]);
+    assert!(!succeeded && printed.starts_with("Usage: "), "{printed}");
 }
 
 #[test]
 fn a_download_that_fails_leaves_nothing_and_says_what_to_do() {
-    let unknown = "no SHA-256 sum of CockroachDB v1.0.0 for Linux aarch64";
+    let no_sum = "rm *.sha256sum; for f in *.tgz; do mv $f ${f/amd64/arm64}; done;
+        echo 'echo Linux aarch64' >bin/uname";
     for (change, words) in [
         ("rm *.tgz", "Cannot download file:"),
         ("head -c 99 *.tgz >part; mv part *.tgz", "or is cut off"),
@@ -96,7 +112,8 @@ fn a_download_that_fails_leaves_nothing_and_says_what_to_do() {
             "echo 'Log in first' >$(echo *.tgz)",
             "is not CockroachDB v1.0.0",
         ),
-        ("echo 'echo Linux aarch64' >bin/uname", unknown),
+        (no_sum, "linux-arm64.tgz.sha256sum"),
+        ("echo 'echo Plan9 mips' >bin/uname", "no CockroachDB for Plan9"),
         (
             "(echo unset HOME XDG_CACHE_HOME; cat scripts/setup) >new; mv new scripts/setup",
             "HOME is not set",
