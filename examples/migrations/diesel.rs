@@ -1,0 +1,43 @@
+//! diesel_migrations.
+
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("diesel");
+
+/// Runs the migrations that are missing. Other instances wait meanwhile.
+fn migrate(conn: &mut PgConnection) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let holder = fastrand::i64(1..);
+    loop {
+        if !lease(conn, holder, 300)? {
+            thread::sleep(Duration::from_secs(1));
+        } else if conn.has_pending_migration(MIGRATIONS)? {
+            conn.run_next_migration(MIGRATIONS)?;
+        } else {
+            lease(conn, holder, 0)?;
+            return Ok(());
+        }
+    }
+}
+
+/// Takes or renews the lease for some seconds. Returns false if another instance has it.
+fn lease(conn: &mut PgConnection, holder: i64, seconds: i64) -> QueryResult<bool> {
+    // If this fails and there is no table, the next statement fails too.
+    conn.batch_execute(include_str!("lease_table.sql")).ok();
+    let lease = diesel::sql_query(include_str!("lease.sql"));
+    let lease = lease.bind::<BigInt, _>(holder).bind::<BigInt, _>(seconds);
+    Ok(lease.execute(conn)? == 1)
+}
+
+#[test]
+fn two_instances_migrate_once_after_one_that_was_killed() {
+    crate::two_instances("__diesel_schema_migrations", |url| {
+        migrate(&mut crdb_diesel::connect(url).unwrap()).unwrap();
+    });
+}

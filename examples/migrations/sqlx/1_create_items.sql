@@ -1,0 +1,2 @@
+-- no-transaction
+CREATE TABLE IF NOT EXISTS items (id INT8 PRIMARY KEY, name TEXT NOT NULL)

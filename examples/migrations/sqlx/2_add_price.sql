@@ -1,0 +1,2 @@
+-- no-transaction
+ALTER TABLE items ADD COLUMN IF NOT EXISTS price INT8
