@@ -9,9 +9,11 @@ use crdb_conformance::{DRIVERS, sample};
 use crate::markdown::{blocks, expected_output, read, root};
 
 /// The documents besides the drivers' pages.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
     "README.md",
     "examples/README.md",
+    "examples/questions.md",
+    "examples/migrations/README.md",
     "examples/compare/README.md",
     "examples/service/README.md",
     "crates/local-cluster/README.md",
@@ -44,7 +46,7 @@ fn every_listing_is_in_the_file_that_is_named_before_it() {
                 continue;
             }
             let file = links(block.before)
-                .filter(|link| link.ends_with(".rs"))
+                .filter(|link| link.ends_with(".rs") || link.ends_with(".sql"))
                 .last();
             let file = Path::new(&page)
                 .with_file_name("")
@@ -121,5 +123,35 @@ fn every_link_inside_the_repository_resolves() {
                 );
             }
         }
+    }
+}
+
+/// Returns the version in the line that begins with `key`.
+fn version<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
+    let begin = format!("{key} = ");
+    let line = manifest.lines().find(|line| line.starts_with(&begin))?;
+    let mut quoted = line.split('"');
+    quoted.find(|text| text.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[test]
+fn the_readme_names_the_versions_that_are_built_and_tested() {
+    let (readme, manifest) = (read("README.md"), read("Cargo.toml"));
+    for driver in DRIVERS {
+        let page = format!("examples/{}", driver.name);
+        let used = version(&manifest, driver.crates[0]).unwrap();
+        let begin = format!("| [{}]({page}/README.md) {used} |", driver.title);
+        let package = read(&format!("{page}/Cargo.toml"));
+        let lowest = version(&package, "rust-version");
+        let lowest = lowest.or(version(&manifest, "rust-version")).unwrap();
+        let end = format!("| {} | {lowest} |", driver.round_trips.transfer);
+        let is_row = |line: &str| line.starts_with(&begin) && line.ends_with(&end);
+        assert!(readme.lines().any(is_row), "{begin} … {end}");
+    }
+    let ci = read(".github/workflows/ci.yml");
+    let (_, versions) = ci.split_once("version: [").unwrap();
+    for version in versions.split(']').next().unwrap().split(", ") {
+        let (release, _) = version[1..].rsplit_once('.').unwrap();
+        assert!(readme.contains(release), "CockroachDB {release}");
     }
 }
