@@ -113,7 +113,10 @@ fn a_download_that_fails_leaves_nothing_and_says_what_to_do() {
             "is not CockroachDB v1.0.0",
         ),
         (no_sum, "linux-arm64.tgz.sha256sum"),
-        ("echo 'echo Plan9 mips' >bin/uname", "no CockroachDB for Plan9"),
+        (
+            "echo 'echo Plan9 mips' >bin/uname",
+            "no CockroachDB for Plan9",
+        ),
         (
             "(echo unset HOME XDG_CACHE_HOME; cat scripts/setup) >new; mv new scripts/setup",
             "HOME is not set",
