@@ -76,7 +76,7 @@ fn round_trips(figures: &Figures) -> Part {
     Part {
         title: "Network round trips".to_owned(),
         note: "Over a network they decide: a transfer takes about (round trips × network delay). \
-               a pool can make one of them after the transfer, when it takes \
+               A pool can make one of them after the transfer, when it takes \
                the connection back.",
         columns: vec![
             column("to connect", |trips| trips.connect),
