@@ -57,7 +57,10 @@ async fn main() -> anyhow::Result<()> {
     let (limit, end) = (request_timeout / 2, Instant::now() + start_timeout);
     let start = async {
         let pool = database::connect(&url, pool_size, limit, end).await?;
-        tables::prepare(&pool).await.map(|()| pool)
+        let end = end.max(Instant::now() + limit);
+        let prepared = tokio::time::timeout_at(end, tables::prepare(&pool)).await;
+        prepared.context("the database does not answer")??;
+        anyhow::Ok(pool)
     };
     let pool = tokio::select! {
         pool = start => pool?,

@@ -142,7 +142,10 @@ fn decide(transfer: Transfer, mut balances: BTreeMap<i64, i64>) -> Answer {
 /// Reads a balance.
 pub async fn balance(pool: Pool, deadline: Instant, account: i64) -> Result<Option<i64>, Problem> {
     let sql = "SELECT balance FROM accounts WHERE id = $1";
-    let client = pool.get().await.map_err(NoConnection)?;
+    let Ok(client) = timeout_at(deadline, pool.get()).await else {
+        return Err(Problem::not_done("there is no connection to the database"));
+    };
+    let client = client.map_err(NoConnection)?;
     let values = [int8(&account)];
     let Ok(rows) = timeout_at(deadline, client.query_typed(sql, &values)).await else {
         // Taken out of the pool, the client closes its connection.

@@ -6,8 +6,8 @@ use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::blocking::blocking;
-use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, Words};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, Words};
 
 const FACTS: Facts = Facts {
     name: "diesel",
@@ -29,14 +29,14 @@ const FACTS: Facts = Facts {
     limits_scram_iterations: false,
     passes_on_sqlstates: false,
     words: Words {
-            unknown_host: "could not translate host name",
-            no_answer: "timeout expired",
-            no_tls: "support SSL",
-            unknown_authority: "certificate verify failed",
-            expired: "certificate verify failed",
-            other_name: "does not match host name",
-            no_password: "no password supplied",
-        },
+        unknown_host: "could not translate host name",
+        no_answer: "timeout expired",
+        no_tls: "support SSL",
+        unknown_authority: "certificate verify failed",
+        expired: "certificate verify failed",
+        other_name: "does not match host name",
+        no_password: "no password supplied",
+    },
     own_code: &[("diesel::result::Error", "DriverError")],
 };
 

@@ -4,8 +4,8 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use postgres::Client;
 
 use crate::blocking::blocking;
-use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, WORDS};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, WORDS};
 
 const FACTS: Facts = Facts {
     name: "postgres",

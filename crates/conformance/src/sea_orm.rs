@@ -5,9 +5,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbBackend, DbErr, Statement};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
+use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 use crate::facts::{Facts, RoundTrips};
 use crate::sqlx::{COMMIT, OWN_CODE, PASSWORD_WORDS};
-use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
 
 const FACTS: Facts = Facts {
     name: "sea-orm",
@@ -21,9 +21,9 @@ const FACTS: Facts = Facts {
         one_statement: 2,
     },
     begin: &[
-            "BEGIN",
-            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
-        ],
+        "BEGIN",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart",
+    ],
     commit: COMMIT,
     has_pool: true,
     waits_for_the_server: true,

@@ -4,8 +4,8 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use sqlx::{AssertSqlSafe, Error, Executor, PgConnection, PgPool};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
-use crate::facts::{BEGIN, Facts, RoundTrips, WORDS, Words};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+use crate::facts::{BEGIN, Facts, RoundTrips, WORDS, Words};
 
 const FACTS: Facts = Facts {
     name: "sqlx",

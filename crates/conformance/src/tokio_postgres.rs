@@ -5,8 +5,8 @@ use deadpool_postgres::Pool;
 use tokio_postgres::{Client, Error};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
-use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, WORDS, Words};
 use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, WORDS, Words};
 
 const FACTS: Facts = Facts {
     name: "tokio-postgres",
@@ -28,16 +28,19 @@ const FACTS: Facts = Facts {
     limits_scram_iterations: true,
     passes_on_sqlstates: true,
     words: Words {
-            no_answer: "Timeout occurred",
-            ..WORDS
-        },
-    own_code: &[("tokio_postgres::Error", "DriverError"), (
-        "    /// The pool has no connection; `op` did not run.
+        no_answer: "Timeout occurred",
+        ..WORDS
+    },
+    own_code: &[
+        ("tokio_postgres::Error", "DriverError"),
+        (
+            "    /// The pool has no connection; `op` did not run.
     #[error(\"there is no connection\")]
     NoConnection(#[source] PoolError),
 ",
-        "",
-    )],
+            "",
+        ),
+    ],
 };
 
 #[allow(dead_code, missing_docs)]
@@ -49,13 +52,7 @@ mod transfer;
 
 from_driver!(crdb_tokio_postgres, NoConnection);
 brief!("tokio-postgres", NoConnection);
-asynchronous!(
-    TokioPostgres,
-    FACTS,
-    crdb_tokio_postgres,
-    Pool,
-    &Client
-);
+asynchronous!(TokioPostgres, FACTS, crdb_tokio_postgres, Pool, &Client);
 
 async fn execute(txn: &Client, sql: &str) -> Result<(), Error> {
     txn.batch_execute(sql).await

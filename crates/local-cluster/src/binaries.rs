@@ -82,10 +82,10 @@ fn on_path(program: &Path) -> Option<PathBuf> {
 /// Returns the directories that match a pattern, the highest version first.
 fn newest_first(pattern: &str) -> Vec<PathBuf> {
     let version = |path: &PathBuf| {
-        let digits = path
-            .to_string_lossy()
-            .replace(|c: char| !c.is_ascii_digit(), "");
-        digits.parse::<u32>().unwrap_or(0)
+        let text = path.to_string_lossy();
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+        let first = numbers.find(|digits| !digits.is_empty());
+        first.and_then(|digits| digits.parse::<u32>().ok())
     };
     let mut directories: Vec<PathBuf> = glob(pattern).into_iter().flatten().flatten().collect();
     directories.sort_by_key(|path| Reverse(version(path)));

@@ -67,7 +67,7 @@ impl Cluster {
         Cluster::start_as(cockroach.unwrap_or(Kind::Postgres))
     }
 
-    /// Starts a server of this kind. It accepts only TLS connections; its certificate is for
+    /// Starts a server of this kind. It accepts [`Cluster::user`] only with TLS; its certificate is for
     /// `localhost`, `127.0.0.1` and `::1`.
     ///
     /// # Errors

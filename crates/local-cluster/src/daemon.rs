@@ -37,7 +37,7 @@ pub fn run(nodes: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the line that a client sends, without what is no text.
+/// Returns the line that a client sends, with invalid UTF-8 replaced.
 fn receive(connection: &UnixStream) -> io::Result<String> {
     connection.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut line = Vec::new();

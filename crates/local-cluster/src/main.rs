@@ -114,7 +114,10 @@ fn start(nodes: Option<usize>) -> Result<()> {
     output.read_line(&mut printed)?;
     if printed != daemon::READY {
         output.read_to_string(&mut printed)?;
-        State::remove()?;
+        // Another `start` may have started a cluster meanwhile.
+        if running()?.is_none() {
+            State::remove()?;
+        }
         bail!("{}", printed.trim_end());
     }
     let state = State::read()?.context("the cluster stopped right after it had started")?;

@@ -43,7 +43,7 @@ impl Postgres {
         self.directory.chown()?;
         let mut initdb = self.directory.command(self.programs.join("initdb"));
         let flags = "-U postgres --pwfile=password -A scram-sha-256 -E UTF8 --locale=C --no-sync \
-                     --no-instructions -D data";
+                     -D data";
         run(initdb.args(flags.split_whitespace()))?;
 
         let (ssl, rule) = match fault {

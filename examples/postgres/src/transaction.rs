@@ -124,7 +124,7 @@ pub enum TransactionError<E: Error + 'static> {
     /// `op` failed; the transaction was rolled back.
     #[error(transparent)]
     Operation(E),
-    /// BEGIN failed, or the server rejected the commit: the transaction was rolled back.
+    /// BEGIN or the commit failed; nothing was committed.
     #[error(transparent)]
     Database(postgres::Error),
     /// The transaction may or may not have been committed: check before you run it again.
