@@ -35,6 +35,7 @@ fn tables_that_do_not_fit_are_refused_by_name() {
         ("accounts", "balance numeric", "ALTER TABLE accounts ALTER balance TYPE DECIMAL"),
         ("accounts", "owner text", "DELETE FROM accounts; ALTER TABLE accounts ADD owner TEXT NOT NULL"),
         ("accounts", "id bigint, and", "ALTER TABLE accounts DROP CONSTRAINT accounts_pkey"),
+        ("accounts", "are others", "DROP TABLE accounts; CREATE TABLE accounts (number SERIAL PRIMARY KEY)"),
         ("transfers", "key text, ", &format!("{transfers})")),
         ("transfers", "caller text, ", &format!("{transfers} PRIMARY KEY, caller TEXT NOT NULL)")),
     ];
