@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinHandle, block_in_place};
 
-use crate::driver::{AnyError, Driver};
+use crate::driver::{AnyError, Driver, Threads};
 
 /// A driver whose `run_transaction` is a future.
 pub trait Asynchronous: Driver {
@@ -30,29 +30,93 @@ pub(crate) fn start() -> Runtime {
     runtime.expect("a thread can be started")
 }
 
+/// Starts a runtime with this number of threads.
+pub(crate) fn start_on(threads: Threads) -> Runtime {
+    let mut builder = match threads {
+        Threads::One => Builder::new_current_thread(),
+        Threads::EachCore => Builder::new_multi_thread(),
+    };
+    builder
+        .enable_all()
+        .build()
+        .expect("threads can be started")
+}
+
 /// Waits for a future within an asynchronous `op`.
 pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
     block_in_place(|| Handle::current().block_on(future))
 }
 
 /// Declares a pool with its runtime, and implements [`Driver`] and [`Asynchronous`] for it. The
-/// module has the sample as `transfer`, the `recipes`, its `brief!`, and the functions `execute` and `read` for its type of a
-/// transaction, and `execute_in` for its pool.
+/// module has the sample as `transfer`, the `recipes`, `many_rows`, its `brief!`, and the functions
+/// `execute` and `read` for its type of a transaction, and `execute_in` for its pool.
 macro_rules! asynchronous {
     ($driver:ident, $facts:expr, $package:ident, $pool:ty, $txn:ty) => {
         /// A pool, and the runtime that its connections run on.
         pub struct $driver {
             runtime: tokio::runtime::Runtime,
             pool: $pool,
+            in_a_task: bool,
+        }
+
+        impl $driver {
+            fn on(
+                runtime: tokio::runtime::Runtime,
+                in_a_task: bool,
+                url: &DatabaseUrl,
+            ) -> Result<$driver, ConnectError> {
+                let pool = runtime.block_on($package::connect(url))?;
+                Ok($driver {
+                    runtime,
+                    pool,
+                    in_a_task,
+                })
+            }
         }
 
         impl Driver for $driver {
             const FACTS: crate::Facts = $facts;
 
             fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
-                let runtime = crate::asynchronous::start();
-                let pool = runtime.block_on($package::connect(url))?;
-                Ok($driver { runtime, pool })
+                Self::on(crate::asynchronous::start(), false, url)
+            }
+
+            fn connect_on(
+                threads: crate::Threads,
+                url: &DatabaseUrl,
+            ) -> Result<Self, ConnectError> {
+                let in_a_task = threads == crate::Threads::EachCore;
+                Self::on(crate::asynchronous::start_on(threads), in_a_task, url)
+            }
+
+            fn transfer_while<S: Send + 'static>(
+                &mut self,
+                from: i64,
+                to: i64,
+                mut state: S,
+                each: fn(&mut S, u32) -> bool,
+            ) -> Result<S, TransactionError> {
+                use std::sync::atomic::{AtomicU32, Ordering};
+                let pool = self.pool.clone();
+                let transfers = async move {
+                    loop {
+                        let runs = std::sync::Arc::new(AtomicU32::new(0));
+                        let count = runs.clone();
+                        let op = async move |txn: $txn| {
+                            count.fetch_add(1, Ordering::Relaxed);
+                            transfer::transfer_funds(txn, from, to, 1).await
+                        };
+                        $package::run_transaction(&pool, op).await?;
+                        if !each(&mut state, runs.load(Ordering::Relaxed)) {
+                            return Ok(state);
+                        }
+                    }
+                };
+                if self.in_a_task {
+                    let task = self.runtime.spawn(transfers);
+                    return self.runtime.block_on(task).expect("no panic");
+                }
+                self.runtime.block_on(transfers)
             }
 
             fn transfer_with_entry(
@@ -97,6 +161,20 @@ macro_rules! asynchronous {
             ) -> Result<bool, AnyError> {
                 let transfer = recipes::transfer_in_one_statement(&self.pool, from, to, amount);
                 Ok(self.runtime.block_on(transfer)?)
+            }
+
+            fn insert_customers(&mut self, customers: &[(i64, String)]) -> Result<(), AnyError> {
+                let insert = many_rows::insert_customers(&self.pool, customers);
+                Ok(self.runtime.block_on(insert)?)
+            }
+
+            fn read_customers(
+                &mut self,
+                last: i64,
+                each: impl FnMut(i64, String),
+            ) -> Result<(), AnyError> {
+                let read = many_rows::read_customers(&self.pool, last, each);
+                Ok(self.runtime.block_on(read)?)
             }
 
             fn transact<E: std::error::Error + Send + Sync + 'static>(

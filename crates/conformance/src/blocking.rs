@@ -1,7 +1,8 @@
 //! What the blocking drivers have in common.
 
 /// Declares a connection, and implements [`Driver`](crate::Driver) for it. The module has the sample
-/// as `transfer`, the `recipes` and its `brief!`, and implements [`Sql`](crate::Sql) for the driver's type of a connection.
+/// as `transfer`, the `recipes`, `many_rows` and its `brief!`, and implements [`Sql`](crate::Sql) for
+/// the driver's type of a connection.
 macro_rules! blocking {
     ($driver:ident, $facts:expr, $package:ident, $connection:ty) => {
         /// A connection.
@@ -57,6 +58,18 @@ macro_rules! blocking {
                     to,
                     amount,
                 )?)
+            }
+
+            fn insert_customers(&mut self, customers: &[(i64, String)]) -> Result<(), AnyError> {
+                Ok(many_rows::insert_customers(&mut self.0, customers)?)
+            }
+
+            fn read_customers(
+                &mut self,
+                last: i64,
+                each: impl FnMut(i64, String),
+            ) -> Result<(), AnyError> {
+                Ok(many_rows::read_customers(&mut self.0, last, each)?)
             }
 
             fn transact<E: std::error::Error + Send + Sync + 'static>(

@@ -40,6 +40,9 @@ const FACTS: Facts = Facts {
     own_code: &[("diesel::result::Error", "DriverError")],
 };
 
+#[allow(missing_docs)]
+#[path = "../../../examples/diesel/many_rows.rs"]
+mod many_rows;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/diesel/recipes.rs"]
 mod recipes;

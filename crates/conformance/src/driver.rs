@@ -9,6 +9,15 @@ use crate::facts::Facts;
 /// An error of any driver.
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
+/// The runtime of an asynchronous driver. A blocking driver has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// tokio on one thread, as in the samples: `#[tokio::main(flavor = "current_thread")]`.
+    One,
+    /// tokio on a thread for each core, and transfers in a task, as in a service: `#[tokio::main]`.
+    EachCore,
+}
+
 /// A connection (or pool) of one driver, with the samples' `connect`, `run_transaction` and
 /// `transfer_funds`.
 pub trait Driver: Sized + Send + 'static {
@@ -21,6 +30,15 @@ pub trait Driver: Sized + Send + 'static {
     ///
     /// Returns an error if no server accepts the connection.
     fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError>;
+
+    /// Connects an asynchronous driver on this runtime. A blocking driver ignores it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no server accepts the connection.
+    fn connect_on(_threads: Threads, url: &DatabaseUrl) -> Result<Self, ConnectError> {
+        Self::connect(url)
+    }
 
     /// Runs the sample's `transfer_funds` in `run_transaction`. If there is an entry, inserts it into
     /// the table `ledger` in the same transaction. Returns the number of runs.
@@ -43,6 +61,23 @@ pub trait Driver: Sized + Send + 'static {
     /// Returns an error if `run_transaction` does.
     fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
         self.transfer_with_entry(None, from, to, amount)
+    }
+
+    /// Transfers 1, again and again until `each` returns false. `each` gets the number of runs of each
+    /// transfer.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `run_transaction` does.
+    fn transfer_while<S: Send + 'static>(
+        &mut self,
+        from: i64,
+        to: i64,
+        mut state: S,
+        each: fn(&mut S, u32) -> bool,
+    ) -> Result<S, TransactionError> {
+        while each(&mut state, self.transfer(from, to, 1)?) {}
+        Ok(state)
     }
 
     /// Transfers once for each request, by the recipe in `run_transaction`.
@@ -69,6 +104,20 @@ pub trait Driver: Sized + Send + 'static {
         to: i64,
         amount: i64,
     ) -> Result<bool, AnyError>;
+
+    /// Inserts the rows of `customers` that do not exist yet, by the recipe.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a statement fails.
+    fn insert_customers(&mut self, customers: &[(i64, String)]) -> Result<(), AnyError>;
+
+    /// Reads the rows of `customers` up to the id `last`, by the recipe.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the statement fails.
+    fn read_customers(&mut self, last: i64, each: impl FnMut(i64, String)) -> Result<(), AnyError>;
 
     /// Runs `op` with `run_transaction`.
     ///

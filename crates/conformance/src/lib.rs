@@ -22,7 +22,7 @@ mod facts;
 pub mod sample;
 
 pub use asynchronous::Asynchronous;
-pub use driver::{AnyError, Driver, Sql, TransactionError};
+pub use driver::{AnyError, Driver, Sql, Threads, TransactionError};
 pub use facts::{Facts, RoundTrips, Words};
 
 /// Declares the modules of the drivers, and the list for tests and for the comparison.

@@ -30,6 +30,9 @@ const FACTS: Facts = Facts {
     own_code: &[("postgres::Error", "DriverError")],
 };
 
+#[allow(missing_docs)]
+#[path = "../../../examples/postgres/many_rows.rs"]
+mod many_rows;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/postgres/recipes.rs"]
 mod recipes;

@@ -35,6 +35,9 @@ const FACTS: Facts = Facts {
     own_code: OWN_CODE,
 };
 
+#[allow(missing_docs)]
+#[path = "../../../examples/sea-orm/many_rows.rs"]
+mod many_rows;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sea-orm/recipes.rs"]
 mod recipes;

@@ -30,6 +30,9 @@ const FACTS: Facts = Facts {
     own_code: OWN_CODE,
 };
 
+#[allow(missing_docs)]
+#[path = "../../../examples/sqlx/many_rows.rs"]
+mod many_rows;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/sqlx/recipes.rs"]
 mod recipes;

@@ -43,6 +43,9 @@ const FACTS: Facts = Facts {
     ],
 };
 
+#[allow(missing_docs)]
+#[path = "../../../examples/tokio-postgres/many_rows.rs"]
+mod many_rows;
 #[allow(dead_code, missing_docs)]
 #[path = "../../../examples/tokio-postgres/recipes.rs"]
 mod recipes;

@@ -9,6 +9,7 @@ use crdb_conformance::Driver;
 for_each_driver!(
     a_repeated_request_transfers_only_once,
     one_statement_transfers_or_changes_nothing_in_few_round_trips,
+    many_rows_are_inserted_once_and_read_in_order,
 );
 
 fn a_repeated_request_transfers_only_once<D: Driver>() {
@@ -47,5 +48,22 @@ fn one_statement_transfers_or_changes_nothing_in_few_round_trips<D: Driver>() {
             D::FACTS.name
         );
         assert_eq!(database.balances::<D>(), [40, 160]);
+    }
+}
+
+fn many_rows_are_inserted_once_and_read_in_order<D: Driver>() {
+    for cluster in clusters() {
+        let database = TestDatabase::on(cluster);
+        let mut driver: D = connect(&database.url);
+        database.execute("CREATE TABLE customers (id INT8 PRIMARY KEY, name TEXT NOT NULL)");
+        let customers: Vec<_> = (1..=2500)
+            .map(|id| (id, format!("customer {id}")))
+            .collect();
+        driver.insert_customers(&customers[500..1500]).unwrap();
+        driver.insert_customers(&customers).unwrap();
+        let mut read = Vec::new();
+        let each = |id, name| read.push((id, name));
+        driver.read_customers(2400, each).unwrap();
+        assert!(read == customers[..2400], "{} rows", read.len());
     }
 }
