@@ -1,16 +1,20 @@
-//! What is compared: the drivers' samples, and the transfer as one SQL statement.
+//! What is compared: the drivers' samples and recipes, and the transfer as one SQL statement.
 
-use anyhow::{Result, bail};
-use crdb_conformance::Driver;
+use anyhow::{Result, anyhow, bail};
+use crdb_conformance::{Driver, Threads};
 use crdb_connection::DatabaseUrl;
 use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::Type;
 
+use crate::slot::Slot;
+
 /// A yardstick: without a transaction around it, no transfer takes fewer round trips.
 const ONE_STATEMENT: Contestant = Contestant {
     name: "one statement",
-    connect: |url| Ok(Box::new(OneStatement(crdb_postgres::connect(url)?))),
+    is_driver: false,
+    is_asynchronous: false,
+    connect: |_, url| Ok(Box::new(OneStatement(crdb_postgres::connect(url)?))),
 };
 
 /// A driver or a yardstick.
@@ -18,7 +22,9 @@ const ONE_STATEMENT: Contestant = Contestant {
 pub struct Contestant {
     /// The name in figures and charts. A driver's is also its directory in `examples`.
     pub name: &'static str,
-    pub connect: fn(&DatabaseUrl) -> Result<Box<dyn Transfer>>,
+    pub is_driver: bool,
+    pub is_asynchronous: bool,
+    pub connect: fn(Threads, &DatabaseUrl) -> Result<Box<dyn Connection>>,
 }
 
 /// Returns the drivers with these names, and the yardstick.
@@ -26,7 +32,10 @@ pub fn contestants(names: &[String]) -> impl Iterator<Item = Contestant> {
     let mut drivers = Vec::new();
     macro_rules! add {
         ($kind:ident $module:ident $driver:ident ()) => {
-            drivers.push(driver::<crdb_conformance::$driver>());
+            drivers.push(Contestant {
+                is_asynchronous: stringify!($kind) == "asynchronous",
+                ..driver::<crdb_conformance::$driver>()
+            });
         };
     }
     crdb_conformance::for_each_driver!([add]());
@@ -39,26 +48,48 @@ pub fn contestants(names: &[String]) -> impl Iterator<Item = Contestant> {
 const fn driver<D: Driver>() -> Contestant {
     Contestant {
         name: D::FACTS.name,
-        connect: |url| Ok(Box::new(D::connect(url)?)),
+        is_driver: true,
+        is_asynchronous: false,
+        connect: |threads, url| Ok(Box::new(D::connect_on(threads, url)?)),
     }
 }
 
-/// A connection that transfers money.
-pub trait Transfer: Send {
-    /// Moves 1 from one account to the other and returns how many times the transaction ran.
-    fn transfer(&mut self, from: i64, to: i64) -> Result<u32>;
+/// A connection, or a pool with its runtime.
+pub trait Connection: Send {
+    /// Moves 1 from one account to the other, again and again until the slot is full.
+    fn transfers(&mut self, accounts: [i64; 2], slot: Slot) -> Result<Slot>;
+
+    /// Inserts rows into `customers` with the driver's recipe.
+    fn insert(&mut self, _: &[(i64, String)]) -> Result<()> {
+        bail!("a yardstick inserts no rows")
+    }
+
+    /// Reads the rows of `customers` up to this id with the driver's recipe.
+    fn read(&mut self, _: i64, _: &mut dyn FnMut(i64, String)) -> Result<()> {
+        bail!("a yardstick reads no rows")
+    }
 }
 
-impl<D: Driver> Transfer for D {
-    fn transfer(&mut self, from: i64, to: i64) -> Result<u32> {
-        Ok(Driver::transfer(self, from, to, 1)?)
+impl<D: Driver> Connection for D {
+    fn transfers(&mut self, [from, to]: [i64; 2], slot: Slot) -> Result<Slot> {
+        Ok(self.transfer_while(from, to, slot, Slot::record)?)
+    }
+
+    fn insert(&mut self, customers: &[(i64, String)]) -> Result<()> {
+        self.insert_customers(customers)
+            .map_err(|error| anyhow!(error))
+    }
+
+    fn read(&mut self, last: i64, each: &mut dyn FnMut(i64, String)) -> Result<()> {
+        self.read_customers(last, each)
+            .map_err(|error| anyhow!(error))
     }
 }
 
 struct OneStatement(Client);
 
-impl Transfer for OneStatement {
-    fn transfer(&mut self, from: i64, to: i64) -> Result<u32> {
+impl Connection for OneStatement {
+    fn transfers(&mut self, [from, to]: [i64; 2], mut slot: Slot) -> Result<Slot> {
         let sql = "UPDATE accounts
                    SET balance = CASE id WHEN $1 THEN balance - 1 ELSE balance + 1 END
                    WHERE id IN ($1, $2) AND (SELECT balance FROM accounts WHERE id = $1) >= 1";
@@ -71,7 +102,8 @@ impl Transfer for OneStatement {
             runs += 1;
             let parameters = [(&from as _, Type::INT8), (&to as _, Type::INT8)];
             match self.0.execute_typed(sql, &parameters) {
-                Ok(2) => return Ok(runs),
+                Ok(2) if !slot.record(runs) => return Ok(slot),
+                Ok(2) => runs = 0,
                 Ok(_) => bail!("account {from} does not hold enough"),
                 Err(error) if is_retryable(error.code()) => {}
                 Err(error) => return Err(error.into()),

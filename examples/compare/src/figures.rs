@@ -1,113 +1,152 @@
-//! The figures, with their units in their names. Latencies include retries.
+//! The figures, with their units in their names.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::server::Server;
 
+/// The version of the JSON. It grows when a name or a meaning changes.
+pub const FORMAT: u32 = 1;
+
 /// All figures of a run.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Figures {
+    pub format: u32,
     pub server: Server,
     pub host: String,
     /// The client.
     pub machine: String,
+    /// The load averages of the client before and after the run.
+    pub load_before: String,
+    pub load_after: String,
     pub versions: Vec<(String, String)>,
-    /// The number of slots in which each figure was measured.
+    /// The number of rounds in which each figure was measured.
     pub rounds: usize,
     /// The largest number of workers under contention.
     pub workers: u16,
     /// Whether each account was in a range of its own. By default all are in one.
     pub spread: bool,
+    /// Whether the sum of all balances was the same at the end, and none negative. If not, the run
+    /// fails.
+    pub balances_conserved: bool,
     /// The parts that were left out, each with the reason.
     pub left_out: Vec<String>,
     /// The drivers in the order of their list, then the yardsticks.
     pub contestants: Vec<Measured>,
 }
 
+/// The figures of a driver or yardstick, by their names, such as `workers_8.p99_ms`.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Measured {
+    pub name: String,
+    pub is_driver: bool,
+    pub figures: BTreeMap<String, Figure>,
+}
+
+/// A figure over the rounds of a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Figure {
+    pub median: f64,
+    pub smallest: f64,
+    pub largest: f64,
+    #[serde(skip)]
+    rounds: Vec<f64>,
+}
+
 impl Figures {
+    /// Reads the JSON of a run.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if another version of this program has written it.
+    pub fn from_json(text: &str) -> Result<Figures> {
+        let json: Value = serde_json::from_str(text)?;
+        let format = &json["format"];
+        ensure!(
+            *format == FORMAT,
+            "it has the format {format}, and this version of compare reads the format {FORMAT}: \
+             draw it with the version that has written it"
+        );
+        Ok(serde_json::from_value(json)?)
+    }
+
     /// Returns how the accounts are spread over ranges, on CockroachDB.
     pub fn ranges(&self) -> Option<&'static str> {
-        let ranges = if self.spread {
-            "each account in a range of its own"
-        } else {
-            "all accounts in one range"
+        let ranges = match self.spread {
+            true => "each account in a range of its own",
+            false => "all accounts in one range",
         };
         self.server.is_cockroachdb().then_some(ranges)
     }
+
+    /// Returns a warning if the rounds of a contestant differ so much that the figures say little.
+    pub fn warning(&self) -> Option<String> {
+        let uneven = self.contestants.iter().filter_map(|one| {
+            let figure = one.figures.get("workers_1.transfers_per_second")?;
+            let is_uneven = figure.largest > 1.5 * figure.smallest;
+            is_uneven.then(|| format!("{} {figure}", one.name))
+        });
+        let uneven = uneven.collect::<Vec<_>>().join(", ");
+        let (before, after) = (&self.load_before, &self.load_after);
+        (!uneven.is_empty()).then(|| {
+            format!(
+                "The machine was too busy: its load was {before} before the run and {after} after \
+                 it, and the transfers per second of one worker differ by more than half between \
+                 the rounds: {uneven}."
+            )
+        })
+    }
 }
 
-/// The figures of a driver or yardstick. A figure that was not measured is null.
-#[derive(Default, Serialize)]
-pub struct Measured {
-    pub name: String,
-    #[serde(skip)]
-    pub is_driver: bool,
-    pub round_trips: Option<RoundTrips>,
-    pub one_worker: Option<OneWorker>,
-    pub contention: Option<Contention>,
-    /// 1, 2, 4, … workers under contention; `contention` has the figures of the last number.
-    pub clients: Vec<Clients>,
-    pub distance: Vec<Distance>,
+impl Measured {
+    /// Adds the value of one more round.
+    pub fn add(&mut self, name: &str, value: f64) {
+        let figure = self.figures.entry(name.to_owned()).or_default();
+        figure.rounds.push(value);
+        let rounds = &mut figure.rounds;
+        rounds.sort_by(f64::total_cmp);
+        let middle = rounds.len() / 2;
+        figure.median = match rounds.len() % 2 {
+            1 => rounds[middle],
+            _ => (rounds[middle - 1] + rounds[middle]) / 2.0,
+        };
+        (figure.smallest, figure.largest) = (rounds[0], rounds[rounds.len() - 1]);
+    }
 }
 
-/// Network round trips.
-#[derive(Serialize)]
-pub struct RoundTrips {
-    pub connect: Option<u64>,
-    pub transfer_first: Option<u64>,
-    /// For each further transfer.
-    pub transfer_steady: u64,
+impl Figure {
+    /// Returns whether the ranges of the two figures overlap: then they do not differ.
+    pub fn overlaps(&self, other: &Figure) -> bool {
+        self.smallest <= other.largest && other.smallest <= self.largest
+    }
+
+    /// Returns the smallest and the largest value, if they differ from the median in what is shown.
+    pub fn range(&self) -> Option<String> {
+        let [smallest, largest] = [self.smallest, self.largest].map(readable);
+        (smallest != largest).then(|| format!("{smallest}–{largest}"))
+    }
 }
 
-/// One worker; medians over the slots.
-#[derive(Serialize)]
-pub struct OneWorker {
-    /// The first connection of a `DatabaseUrl`, which builds its OpenSSL connector.
-    pub connect_ms: f64,
-    /// Each further connection.
-    pub connect_further_ms: f64,
-    pub transfers_per_second: f64,
-    pub p50_ms: f64,
-    pub p95_ms: f64,
-    pub p99_ms: f64,
-    /// The slowest transfer of all slots.
-    pub max_ms: f64,
+/// Shows the median, and the smallest and the largest value.
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}", readable(self.median))?;
+        let range = self.range();
+        range.map_or(Ok(()), |range| write!(f, " ({range})"))
+    }
 }
 
-/// The largest number of workers, on four accounts.
-#[derive(Serialize)]
-pub struct Contention {
-    #[serde(flatten)]
-    pub load: Load,
-    /// Whether the sum of the balances is unchanged. If it is not, the run fails.
-    pub balances_conserved: bool,
-}
-
-/// A number of workers on four accounts.
-#[derive(Clone, Serialize)]
-pub struct Clients {
-    pub workers: u16,
-    #[serde(flatten)]
-    pub load: Load,
-}
-
-/// All workers together; medians over the slots.
-#[derive(Clone, Default, Serialize)]
-pub struct Load {
-    pub transfers_per_second: f64,
-    pub retries_per_transfer: f64,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    /// The longest transfer of all slots. p99 does not show a worker that starves.
-    pub longest_ms: f64,
-    /// The transfers of the slowest worker, as a share of an equal share.
-    pub slowest_worker_share: f64,
-}
-
-/// One worker at one simulated distance.
-#[derive(Serialize)]
-pub struct Distance {
-    /// The distance, as the time of a network round trip.
-    pub round_trip_ms: u64,
-    pub transfer_p50_ms: f64,
+/// Returns a number with about three significant digits.
+pub fn readable(value: f64) -> String {
+    let digits = match value {
+        _ if value.fract() == 0.0 || value < 0.0005 => 0,
+        0.0..1.0 => 3,
+        1.0..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}")
 }

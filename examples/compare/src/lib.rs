@@ -3,14 +3,17 @@
 //! # Layout
 //!
 //! - `contestant.rs`, `pgbench.rs`: what is compared, drivers and yardsticks.
-//! - `schema.rs`, `server.rs`, `url.rs`: where it runs, and the connection strings for that.
-//! - `round_trips.rs`, `measure.rs`, `slot.rs`: what is measured.
-//! - `figures.rs`, `parts.rs`: the results, and their tables.
+//! - `schema.rs`, `server.rs`, `machine.rs`: where it runs.
+//! - `measure.rs`, `round_trips.rs`, `client.rs`, `cost.rs`, `slot.rs`: what is measured.
+//! - `figures.rs`, `parts.rs` with `parts.json`: the results, their tables, and the verdict.
 //! - `report.rs` with its template, `samples.rs`: the report with the samples' code.
 //! - `options.rs`, `progress.rs`: the command line, the progress bar and Ctrl-C.
 
+mod client;
 mod contestant;
+mod cost;
 mod figures;
+mod machine;
 mod measure;
 mod options;
 mod parts;
@@ -28,14 +31,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use crdb_connection::DatabaseUrl;
 
+use crate::client::Job;
+use crate::cost::Sources;
 use crate::figures::Figures;
 use crate::measure::Measurement;
 use crate::options::Options;
-use crate::pgbench::Pgbench;
+use crate::parts::Part;
 use crate::progress::Stopped;
 use crate::round_trips::Relayed;
 use crate::schema::Schema;
@@ -44,9 +49,14 @@ use crate::schema::Schema;
 ///
 /// # Errors
 ///
-/// Returns an error if the server cannot be measured, or if a file cannot be written.
+/// Returns an error if the server cannot be measured, or if a file cannot be read or written.
 pub fn run() -> Result<ExitCode> {
-    match compare(&Options::parse()) {
+    let options = Options::parse();
+    if let Some(job) = &options.job {
+        serde_json::from_str::<Job>(job)?.run()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match compare(&options) {
         Err(error) if error.is::<Stopped>() => {
             eprintln!("Stopped.");
             Ok(ExitCode::from(130))
@@ -61,24 +71,29 @@ fn compare(options: &Options) -> Result<()> {
     for path in [&options.report].into_iter().chain(&options.json) {
         check_writable(path)?;
     }
-    let schema = Schema::create(&DatabaseUrl::from_env()?, options.spread)?;
-    let figures = measure(&schema, options)?;
-    drop(schema);
-
+    let figures = match &options.from {
+        Some(path) => read_figures(path)
+            .map_err(|error| anyhow!("cannot draw {}: {error:#}", path.display()))?,
+        None => measure(options)?,
+    };
     // The report is written even if the output goes to `head`.
-    let _ = print(&figures);
+    let _ = print(&figures, &parts::parts(&figures)?);
     if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+        fs::write(path, serde_json::to_string(&figures)? + "\n")?;
     }
     fs::write(&options.report, report::render(&figures)?)?;
     let _ = writeln!(io::stdout(), "Report: {}", options.report.display());
+    ensure!(
+        figures.balances_conserved,
+        "money was lost or created: the balances do not add up"
+    );
     Ok(())
 }
 
-fn print(figures: &Figures) -> io::Result<()> {
+fn print(figures: &Figures, parts: &[Part]) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    for part in parts::parts(figures) {
-        writeln!(output, "{}", parts::table(&part, figures))?;
+    for part in parts {
+        writeln!(output, "{}", parts::table(part, figures))?;
     }
     if let Some(ranges) = figures.ranges() {
         writeln!(output, "Ranges: {ranges}")?;
@@ -86,7 +101,14 @@ fn print(figures: &Figures) -> io::Result<()> {
     for reason in &figures.left_out {
         writeln!(output, "Left out: {reason}")?;
     }
+    if let Some(warning) = figures.warning() {
+        writeln!(output, "Warning: {warning}")?;
+    }
     Ok(())
+}
+
+fn read_figures(path: &Path) -> Result<Figures> {
+    Figures::from_json(&fs::read_to_string(path)?)
 }
 
 fn check_writable(path: &Path) -> Result<()> {
@@ -101,45 +123,51 @@ fn check_writable(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn measure(schema: &Schema, options: &Options) -> Result<Figures> {
-    let mut measurement = Measurement::new(&schema.url, options);
-    let mut pgbench = Pgbench::find(&schema.url);
+fn measure(options: &Options) -> Result<Figures> {
+    let load_before = machine::load();
+    let schema = Schema::create(&DatabaseUrl::from_env()?, options.spread)?;
+    let mut measurement = Measurement::new(&schema, options);
     let mut left_out = Vec::new();
-    if let Some(relayed) = Relayed::start(&schema.url)? {
-        measurement.round_trips(&relayed, &mut pgbench)?;
-        measurement.distance(&relayed)?;
-    } else {
-        left_out.push("round trips and distance: the server is not on this machine".to_owned());
+    let relayed = Relayed::start(&schema.url)?;
+    match &relayed {
+        Some(relayed) => measurement.round_trips(relayed)?,
+        None => {
+            left_out.push("round trips and distance: the server is not on this machine".to_owned());
+        }
     }
-    measurement.one_worker(&mut pgbench)?;
-    measurement.contention()?;
-    ensure!(
-        schema.is_conserved()?,
-        "money was lost or created: the balances do not add up"
-    );
-    let mut contestants = measurement.figures();
-    match pgbench.figures() {
-        Ok(figures) => contestants.push(figures),
-        Err(reason) => left_out.push(reason),
+    for _ in 0..options.rounds() {
+        if let Some(relayed) = &relayed {
+            measurement.distance(relayed)?;
+        }
+        measurement.round()?;
     }
+    let load_after = machine::load();
+    let balances_conserved = schema.is_conserved()?;
+    let sources = options.build.then(Sources::copy).transpose()?;
+    match measurement.cost(sources.as_ref()) {
+        Err(error) if error.is::<Stopped>() => return Err(error),
+        Err(error) => left_out.push(format!("what a driver costs to have: {error:#}")),
+        Ok(()) => {}
+    }
+    if sources.is_none() {
+        left_out
+            .push("the time of a build and the size of the binary: they need --build".to_owned());
+    }
+    let (contestants, no_pgbench) = measurement.figures();
+    left_out.extend(no_pgbench);
     Ok(Figures {
+        format: figures::FORMAT,
         server: schema.server.clone(),
         host: schema.url.get("host"),
-        machine: machine(),
+        machine: machine::describe(),
+        load_before,
+        load_after,
         versions: samples::versions()?,
         rounds: options.rounds(),
         workers: options.workers,
         spread: options.spread,
+        balances_conserved,
         left_out,
         contestants,
     })
-}
-
-/// Describes the client. Figures of a debug build are no figures of the drivers.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    let is_debug = cfg!(debug_assertions);
-    let build = if is_debug { ", debug build" } else { "" };
-    format!("{os} {arch}, {cores} cores{build}")
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -17,17 +18,19 @@ use crdb_conformance::DRIVERS;
 #[command(name = "compare", version)]
 pub struct Options {
     /// The report: one HTML file that needs no network.
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "target/compare/report.html"
-    )]
+    #[arg(long, value_name = "FILE", default_value_os_t = report())]
     pub report: PathBuf,
     /// Also write all figures to this file, with their units in their names.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Finish in about half a minute, with rougher figures. Without it a run takes some two
-    /// minutes.
+    /// Measure nothing: draw the report from a file that --json has written, here or elsewhere.
+    #[arg(long, value_name = "FILE",
+          conflicts_with_all = ["json", "quick", "drivers", "workers", "spread", "build"])]
+    pub from: Option<PathBuf>,
+    /// Also build the transfer sample of each driver from nothing, in a temporary directory: minutes.
+    #[arg(long)]
+    pub build: bool,
+    /// Finish in less than a minute, with rougher figures. Without it a run takes some four minutes.
     #[arg(long)]
     pub quick: bool,
     /// The drivers to compare.
@@ -40,6 +43,15 @@ pub struct Options {
     /// Put each account into a range of its own, as in a large table. Needs CockroachDB.
     #[arg(long)]
     pub spread: bool,
+    /// For the processes that this program starts.
+    #[arg(long, hide = true)]
+    pub job: Option<String>,
+}
+
+/// Returns where the report is by default: in Cargo's target directory.
+fn report() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into());
+    Path::new(&target).join("compare/report.html")
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -54,29 +66,18 @@ impl Options {
 
     /// Returns the length of a slot.
     pub fn slot(&self) -> Duration {
-        Duration::from_millis(if self.quick { 400 } else { 1200 })
+        Duration::from_millis(if self.quick { 150 } else { 500 })
     }
 
-    /// Returns 1, 2, 4, … and the largest number of workers, each with the length of its slots. The
-    /// smaller numbers share the length of one slot.
-    pub fn contention(&self) -> Vec<(u16, Duration)> {
+    /// Returns 1, 2, 4, … and the largest number of workers.
+    pub fn workers(&self) -> Vec<u16> {
         let powers = (0..16).map(|power| 1 << power);
-        let smaller: Vec<u16> = powers.take_while(|n| *n < self.workers).collect();
-        let share = self.slot() / smaller.len().max(1) as u32;
-        let smaller = smaller.into_iter().map(|workers| (workers, share));
-        smaller.chain([(self.workers, self.slot())]).collect()
+        let smaller = powers.take_while(|workers| *workers < self.workers);
+        smaller.chain([self.workers]).collect()
     }
 
-    /// Returns about how long a run takes with this number of contestants.
-    pub fn about(&self, contestants: usize) -> Duration {
-        // Each has a slot with one worker and one or two under contention; pgbench has one.
-        let slots = (3 * contestants + 1) * self.rounds();
-        let at_distance = Duration::from_millis(300) * self.transfers_at_distance() as u32;
-        self.slot() * slots as u32 + at_distance * contestants as u32
-    }
-
-    /// Returns the number of transfers that are measured at each distance.
-    pub fn transfers_at_distance(&self) -> usize {
-        if self.quick { 3 } else { 11 }
+    /// Returns the number of transfers in a round that are measured at each distance.
+    pub fn transfers_at_distance(&self) -> u64 {
+        if self.quick { 1 } else { 3 }
     }
 }

@@ -1,27 +1,45 @@
-//! The figures in parts. Each part is a table on the terminal and a chart in the report.
+//! The figures in parts, which `parts.json` lists. The first part is the verdict. Each part is a table
+//! on the terminal; in the report the verdict is a table too, and the others are charts.
 
+use anyhow::Result;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table};
+use serde::Deserialize;
 
-use crate::figures::{Figures, Load, Measured, OneWorker, RoundTrips};
+use crate::figures::{Figure, Figures};
 
 /// One part of the figures.
+#[derive(Deserialize)]
 pub struct Part {
     pub title: String,
     /// What the figures mean.
-    pub note: &'static str,
-    /// The columns of the table. In a bar chart each is a group of bars.
+    pub note: String,
+    /// Whether the figures of the drivers are compared with the best one.
+    #[serde(default)]
+    pub is_verdict: bool,
+    /// The columns with their heads and the names of their figures. `workers_N` is the largest number
+    /// of workers.
+    #[serde(rename = "columns")]
+    list: Vec<(String, String, Better)>,
+    /// The columns that were measured. In a chart each is a group of bars.
+    #[serde(skip)]
     pub columns: Vec<Column>,
-    /// Where the vertical axis of a line chart ends. Without it the report draws a bar chart.
-    pub top: Option<f64>,
 }
 
 /// One figure of all contestants that have it.
 pub struct Column {
     /// The figure with its unit.
     pub head: String,
+    pub better: Better,
     /// The values, in the order of the contestants.
     pub values: Vec<Value>,
+}
+
+/// Which values of a figure are better.
+#[derive(Clone, Copy, Deserialize)]
+pub enum Better {
+    Less,
+    More,
 }
 
 /// A figure of one contestant.
@@ -29,203 +47,216 @@ pub struct Value {
     pub name: String,
     /// The CSS class of the contestant's colour.
     pub class: String,
-    pub number: f64,
+    pub figure: Figure,
 }
 
-impl Part {
-    /// Returns the values of each contestant, from the first column to the last.
-    pub fn lines(&self) -> Vec<Vec<&Value>> {
-        let line = |first: &Value| {
-            let values = self.columns.iter().flat_map(|column| &column.values);
-            values.filter(|value| value.name == first.name).collect()
-        };
-        self.columns[0].values.iter().map(line).collect()
+/// Returns the verdict, and a part for everything that was measured.
+pub fn parts(figures: &Figures) -> Result<Vec<Part>> {
+    let mut parts: Vec<Part> = serde_json::from_str(include_str!("parts.json"))?;
+    let workers = figures.workers.to_string();
+    for part in &mut parts {
+        part.title = part.title.replace("all", &workers);
+        let columns = part.list.iter().map(|(head, name, better)| Column {
+            head: head.replace("all", &workers),
+            better: *better,
+            values: values(
+                figures,
+                &name.replace("_N.", &format!("_{workers}.")),
+                part.is_verdict,
+            ),
+        });
+        part.columns = columns.filter(|column| !column.values.is_empty()).collect();
+        if part.is_verdict {
+            let (server, date) = (figures.server.name(), &figures.server.date);
+            part.title = format!("{} {server}, {date}", part.title);
+            // The time of a build says more than the number of crates, which follows it.
+            part.columns.truncate(4);
+        }
     }
+    parts.retain(|part| !part.columns.is_empty());
+    Ok(parts)
 }
 
-impl Column {
-    pub fn largest(&self) -> f64 {
-        let numbers = self.values.iter().map(|value| value.number);
-        numbers.fold(f64::MIN_POSITIVE, f64::max)
-    }
-}
-
-/// Returns a part for everything that was measured.
-pub fn parts(figures: &Figures) -> Vec<Part> {
-    let throughput = |load: &Load| load.transfers_per_second;
-    let mut parts = vec![
-        round_trips(figures),
-        distance(figures),
-        one_worker(figures),
-        contention(figures),
-        clients(figures, "Transfers per second", throughput),
-        clients(figures, "p99 in ms", |load| load.p99_ms),
-    ];
-    // A line needs two points.
-    parts.retain(|part| part.top.is_none() || part.columns.len() > 1);
-    parts.retain(|part| part.columns.iter().any(|column| !column.values.is_empty()));
-    parts
-}
-
-fn round_trips(figures: &Figures) -> Part {
-    let column = |head: &str, count: fn(&RoundTrips) -> Option<u64>| {
-        column(head, figures, |measured| {
-            Some(count(measured.round_trips.as_ref()?)? as f64)
-        })
-    };
-    Part {
-        title: "Network round trips".to_owned(),
-        note: "Over a network they decide: a transfer takes about (round trips × network delay). \
-               A pool can make one of them after the transfer, when it takes \
-               the connection back.",
-        columns: vec![
-            column("to connect", |trips| trips.connect),
-            column("first transfer", |trips| trips.transfer_first),
-            column("each further transfer", |trips| Some(trips.transfer_steady)),
-        ],
-        top: None,
-    }
-}
-
-fn distance(figures: &Figures) -> Part {
-    let mut all = figures.contestants.iter().map(|one| &one.distance);
-    let distances = all.find(|one| !one.is_empty()).into_iter().flatten();
-    let columns = distances.enumerate().map(|(place, one)| {
-        let head = format!("{} ms away: p50, ms", one.round_trip_ms);
-        column(&head, figures, |measured| {
-            Some(measured.distance.get(place)?.transfer_p50_ms)
-        })
-    });
-    Part {
-        title: "Latency of a transfer at a distance, one worker".to_owned(),
-        note: "A relay in front of the server adds the distance to each round trip.",
-        columns: columns.collect(),
-        top: None,
-    }
-}
-
-fn one_worker(figures: &Figures) -> Part {
-    let column = |head: &str, value: fn(&OneWorker) -> f64| {
-        column(head, figures, |measured| {
-            measured.one_worker.as_ref().map(value)
-        })
-    };
-    Part {
-        title: "One worker".to_owned(),
-        note: "Without a distance, the client's own work and the server's disk decide.",
-        columns: vec![
-            column("to connect, ms", |one| one.connect_ms),
-            column("to connect again, ms", |one| one.connect_further_ms),
-            column("transfers/s", |one| one.transfers_per_second),
-            column("p50, ms", |one| one.p50_ms),
-            column("p99, ms", |one| one.p99_ms),
-        ],
-        top: None,
-    }
-}
-
-fn contention(figures: &Figures) -> Part {
-    let column = |head: &str, value: fn(&Load) -> f64| {
-        column(head, figures, |measured| {
-            Some(value(&measured.contention.as_ref()?.load))
-        })
-    };
-    Part {
-        title: format!("Contention: {} workers on four accounts", figures.workers),
-        note: "The transfer locks both accounts when it reads them. So on CockroachDB transfers \
-               wait for one another and are not retried. PostgreSQL still rejects some of those \
-               that have waited. They are retried after a pause, which is long beside a transfer: it \
-               shows in p99, in the longest transfer, and in the transfers of the slowest worker, \
-               of which 100 % is an equal share.",
-        columns: vec![
-            column("transfers/s", |load| load.transfers_per_second),
-            column("retries each", |load| load.retries_per_transfer),
-            column("p50, ms", |load| load.p50_ms),
-            column("p99, ms", |load| load.p99_ms),
-            column("longest, ms", |load| load.longest_ms),
-            column("slowest worker %", |load| 100.0 * load.slowest_worker_share),
-        ],
-        top: None,
-    }
-}
-
-/// Returns a figure under contention against the number of workers. The yardstick is left out: on
-/// PostgreSQL it is so much faster that it would flatten the drivers' lines.
-fn clients(figures: &Figures, figure: &str, value: fn(&Load) -> f64) -> Part {
-    let mut all = figures.contestants.iter().map(|one| &one.clients);
-    let counts = all.find(|one| !one.is_empty()).into_iter().flatten();
-    let columns = counts.enumerate().map(|(place, one)| {
-        column(&one.workers.to_string(), figures, |measured| {
-            let clients = measured.clients.get(place)?;
-            measured.is_driver.then(|| value(&clients.load))
-        })
-    });
-    let columns: Vec<Column> = columns.collect();
-    let largest = columns.iter().map(Column::largest).fold(0.0, f64::max);
-    Part {
-        title: format!("{figure} against the number of workers"),
-        note: "All workers use the same four accounts, so nearly all transfers conflict.",
-        top: Some(axis(largest)),
-        columns,
-    }
-}
-
-/// Returns the end of an axis that holds this value: a number with few digits.
-fn axis(largest: f64) -> f64 {
-    let unit = 10_f64.powf(largest.log10().floor());
-    let ends = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0].map(|end| end * unit);
-    ends.into_iter()
-        .find(|end| *end >= largest)
-        .unwrap_or(10.0 * unit)
-}
-
-fn column(head: &str, figures: &Figures, figure: impl Fn(&Measured) -> Option<f64>) -> Column {
-    let values = figures.contestants.iter().enumerate();
-    let values = values.filter_map(|(place, measured)| {
+fn values(figures: &Figures, name: &str, only_drivers: bool) -> Vec<Value> {
+    let contestants = figures.contestants.iter();
+    let wanted = contestants.filter(|one| one.is_driver || !only_drivers);
+    let values = wanted.filter_map(|measured| {
         Some(Value {
             name: measured.name.clone(),
             class: match measured.is_driver {
-                true => format!("c{place}"),
+                true => measured.name.clone(),
                 false => "yardstick".to_owned(),
             },
-            number: figure(measured)?,
+            figure: measured.figures.get(name)?.clone(),
         })
     });
-    Column {
-        head: head.to_owned(),
-        values: values.collect(),
+    values.collect()
+}
+
+impl Column {
+    pub fn of(&self, name: &str) -> Option<&Figure> {
+        let mut values = self.values.iter();
+        values
+            .find(|value| value.name == name)
+            .map(|value| &value.figure)
+    }
+
+    /// Returns this number as a share of the largest one of the column.
+    pub fn share(&self, number: &f64) -> String {
+        let numbers = self.values.iter().map(|value| value.figure.largest);
+        format!("{:.4}", number / numbers.fold(f64::MIN_POSITIVE, f64::max))
+    }
+
+    /// Returns how this figure of the column compares with the best one.
+    pub fn verdict(&self, figure: &Figure) -> String {
+        let figures = self.values.iter().map(|value| &value.figure);
+        let by_median = |a: &&Figure, b: &&Figure| a.median.total_cmp(&b.median);
+        let best = match self.better {
+            Better::Less => figures.min_by(by_median),
+            Better::More => figures.max_by(by_median),
+        };
+        let best = best.unwrap_or(figure);
+        let equals = self
+            .values
+            .iter()
+            .filter(|value| value.figure.overlaps(best));
+        match (figure.overlaps(best), equals.count()) {
+            (true, 1) => "best".to_owned(),
+            (true, _) => "no difference".to_owned(),
+            (false, _) => format!("{:.2} ×", figure.median / best.median),
+        }
     }
 }
 
-/// Returns a number with three significant digits.
-pub fn readable(value: f64) -> String {
-    if value >= 100.0 || value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
+impl Better {
+    pub fn words(&self) -> &'static str {
+        match self {
+            Better::Less => "less is better",
+            Better::More => "more is better",
+        }
     }
 }
 
 /// Returns the table of a part for a terminal.
 pub fn table(part: &Part, figures: &Figures) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    let heads = part.columns.iter().map(|column| column.head.as_str());
-    table.set_header([""].into_iter().chain(heads));
-    for Measured { name, .. } in &figures.contestants {
-        let cells = part.columns.iter().map(|column| {
-            let value = column.values.iter().find(|value| value.name == *name);
-            value.map_or("–".to_owned(), |value| readable(value.number))
-        });
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(100);
+    let heads = part
+        .columns
+        .iter()
+        .map(|column| format!("{}\n{}", column.head, column.better.words()));
+    table.set_header(["".to_owned()].into_iter().chain(heads));
+    for measured in &figures.contestants {
+        let cells = part
+            .columns
+            .iter()
+            .map(|column| match column.of(&measured.name) {
+                Some(figure) if part.is_verdict => format!("{}\n{figure}", column.verdict(figure)),
+                Some(figure) => figure.to_string().replace(" (", "\n").replace(')', ""),
+                None => "–".to_owned(),
+            });
         let cells: Vec<String> = cells.collect();
         if cells.iter().any(|cell| cell != "–") {
-            table.add_row([name.clone()].into_iter().chain(cells));
+            table.add_row([measured.name.clone()].into_iter().chain(cells));
         }
+    }
+    for column in table.column_iter_mut().take(1) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     format!("{}\n{table}\n", part.title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::Measured;
+    use crate::samples::read;
+
+    /// Returns figures with these values of each driver's rounds.
+    fn figures(name: &str, rounds: &[[f64; 3]]) -> Figures {
+        let measured = rounds.iter().enumerate().map(|(place, rounds)| {
+            let mut measured = Measured {
+                name: place.to_string(),
+                is_driver: true,
+                ..Measured::default()
+            };
+            rounds.iter().for_each(|value| measured.add(name, *value));
+            measured
+        });
+        Figures {
+            contestants: measured.collect(),
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn drivers_are_ranked_only_if_their_ranges_do_not_overlap() {
+        let name = "workers_1.cpu_ms";
+        let figures = figures(name, &[[4.0, 4.1, 4.2], [4.4, 4.2, 4.6], [8.2, 8.6, 8.1]]);
+        let verdicts = |better| {
+            let values = values(&figures, name, true);
+            let column = Column {
+                head: String::new(),
+                better,
+                values,
+            };
+            let figures = column.values.iter().map(|value| &value.figure);
+            figures
+                .map(|figure| column.verdict(figure))
+                .collect::<Vec<_>>()
+        };
+        let less = verdicts(Better::Less);
+        assert_eq!(less, ["no difference", "no difference", "2.00 ×"]);
+        assert_eq!(verdicts(Better::More), ["0.50 ×", "0.54 ×", "best"]);
+    }
+
+    #[test]
+    fn a_run_whose_rounds_differ_much_says_that_the_machine_was_busy() {
+        let name = "workers_1.transfers_per_second";
+        let steady = figures(name, &[[772.0, 760.0, 790.0]]);
+        assert_eq!(steady.warning(), None);
+        let mut busy = figures(name, &[[772.0, 760.0, 790.0], [772.0, 319.0, 760.0]]);
+        busy.load_before = "11.06".to_owned();
+        let warning = busy.warning().unwrap();
+        assert!(
+            warning.contains("busy: its load was 11.06 before"),
+            "{warning}"
+        );
+        assert!(
+            warning.ends_with("between the rounds: 1 760 (319–772)."),
+            "{warning}"
+        );
+    }
+
+    #[test]
+    fn the_table_of_the_drivers_page_shows_the_committed_figures() {
+        let figures = Figures::from_json(&read("examples/compare/figures.json").unwrap()).unwrap();
+        let page = read("examples/README.md").unwrap();
+        let (server, date) = (figures.server.name(), &figures.server.date);
+        let mut expected = vec![format!("{server}, {date}, {}", figures.machine)];
+        let columns = parts(&figures).unwrap().remove(0).columns;
+        for measured in figures.contestants.iter().filter(|one| one.is_driver) {
+            let trips = |name: &str| measured.figures[&format!("round_trips.{name}")].median;
+            let mut row = format!("({}/README.md) | ", measured.name);
+            row += &format!("{} / {} |", trips("connect"), trips("further"));
+            for column in &columns {
+                let figure = column.of(&measured.name).unwrap();
+                row += &format!(" {}: {figure} |", column.verdict(figure));
+            }
+            expected.push(row);
+        }
+        // A text may be broken into lines.
+        let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        let missing: Vec<_> = expected
+            .iter()
+            .filter(|text| !page.contains(*text))
+            .collect();
+        assert!(missing.is_empty(), "not on the page: {missing:#?}");
+    }
 }

@@ -25,40 +25,35 @@ pub fn check_stopped() -> Result<(), Stopped> {
     if stopped { Err(Stopped) } else { Ok(()) }
 }
 
-/// A progress bar on a terminal, plain lines elsewhere; both on standard error.
+/// A progress bar on a terminal, a plain line elsewhere; both on standard error.
 pub struct Progress {
     /// Hidden if standard error is not a terminal. It disappears with this value.
     bar: ProgressBar,
-    last: String,
 }
 
 impl Progress {
-    /// Returns the progress of a run that takes about this long.
-    pub fn new(about: Duration) -> Progress {
-        let bar = ProgressBar::new(about.as_millis() as u64);
+    /// Returns the progress of a run with this number of rounds.
+    pub fn new(rounds: usize) -> Progress {
+        let bar = ProgressBar::new(rounds as u64);
         let style = ProgressStyle::with_template("{bar:30} {eta} left  {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Progress {
-            bar,
-            last: String::new(),
+        if bar.is_hidden() {
+            // The run continues even if the output goes to `head`.
+            let _ = writeln!(io::stderr(), "measuring {rounds} rounds…");
         }
+        Progress { bar }
     }
 
     /// Shows what is measured next. Returns an error after Ctrl-C.
-    pub fn begin(&mut self, part: &str, detail: &str) -> Result<(), Stopped> {
+    pub fn begin(&self, part: &str, detail: &str) -> Result<(), Stopped> {
         check_stopped()?;
         self.bar.set_message(format!("{part}: {detail}"));
-        if self.bar.is_hidden() && self.last != part {
-            // The run continues even if the output goes to `head`.
-            let _ = writeln!(io::stderr(), "measuring {part}…");
-            part.clone_into(&mut self.last);
-        }
         Ok(())
     }
 
-    /// Advances the bar by a step that took about this long.
-    pub fn done(&self, took: Duration) {
-        self.bar.inc(took.as_millis() as u64);
+    /// Ends a round.
+    pub fn done(&self) {
+        self.bar.inc(1);
     }
 }

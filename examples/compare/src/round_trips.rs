@@ -4,11 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use crdb_conformance::Threads;
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::Relay;
 
 use crate::contestant::Contestant;
-use crate::figures::RoundTrips;
+use crate::slot::Slot;
 
 /// A relay in front of a server on this machine.
 pub struct Relayed {
@@ -25,11 +26,7 @@ impl Relayed {
         let Some((name @ ("localhost" | "127.0.0.1"), port)) = hosts.split_once(':') else {
             return Ok(None);
         };
-        // A list of hosts has no port that is a number here.
-        let Ok(port) = port.parse() else {
-            return Ok(None);
-        };
-        let relay = Relay::start(port)?;
+        let relay = Relay::start(port.parse()?)?;
         let url = direct.with("host", &format!("{name}:{}", relay.port()))?;
         Ok(Some(Relayed { url, relay }))
     }
@@ -61,14 +58,13 @@ impl Relayed {
     }
 }
 
-/// Counts the round trips of connecting and of two transfers.
-pub fn count(relayed: &Relayed, contestant: &Contestant) -> Result<RoundTrips> {
-    let (mut connection, connect) = relayed.count(|| (contestant.connect)(&relayed.url))?;
-    let (_, transfer_first) = relayed.count(|| connection.transfer(11, 12))?;
-    let (_, transfer_steady) = relayed.count(|| connection.transfer(12, 11))?;
-    Ok(RoundTrips {
-        connect: Some(connect),
-        transfer_first: Some(transfer_first),
-        transfer_steady,
-    })
+/// Counts the round trips of connecting and of two transfers. The runtime has several threads, so
+/// that a pool's work after a transfer is done at once.
+pub fn count(relayed: &Relayed, contestant: &Contestant) -> Result<[(&'static str, u64); 3]> {
+    let connect = || (contestant.connect)(Threads::EachCore, &relayed.url);
+    let (mut connection, connect) = relayed.count(connect)?;
+    let mut transfer =
+        |accounts| relayed.count(|| connection.transfers(accounts, Slot::begin(Duration::MAX, 1)));
+    let (first, further) = (transfer([11, 12])?.1, transfer([12, 11])?.1);
+    Ok([("connect", connect), ("first", first), ("further", further)])
 }

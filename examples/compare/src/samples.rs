@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use crdb_conformance::DRIVERS;
 
 /// The files of a driver's package that users copy, each with its title in the report.
-pub const FILES: [(&str, &str); 4] = [
+pub const FILES: [(&str, &str); 5] = [
     ("Connect", "src/connect.rs"),
     ("The basic sample", "basic.rs"),
     ("The transfer sample", "transfer.rs"),
     ("The retry function", "src/transaction.rs"),
+    ("Many rows", "many_rows.rs"),
 ];
 
 /// Returns the versions of the drivers and their foundations, from Cargo.lock.
@@ -30,6 +31,10 @@ pub fn versions() -> Result<Vec<(String, String)>> {
 
 /// Returns the text of a file of the repository in which this program was built.
 pub fn read(file: &str) -> Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"))
+    fs::read_to_string(root().join(file)).with_context(|| format!("cannot read {file}"))
+}
+
+/// Returns the repository in which this program was built.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -1,5 +1,5 @@
-//! A schema with an `accounts` table of its own: the samples' code runs in it unchanged, and
-//! existing tables stay untouched.
+//! A schema with tables of its own: the samples' code runs in it unchanged, and existing tables stay
+//! untouched.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,9 +11,26 @@ use crate::server::Server;
 const ACCOUNTS: std::ops::RangeInclusive<i64> = 11..=18;
 const BALANCE: i64 = 1_000_000;
 
+/// The number of rows in the table `customers`. Their ids begin with 1.
+pub const CUSTOMERS: i64 = 10_000;
+
+/// Returns a row of the table `customers`.
+pub fn customer(id: i64) -> (i64, String) {
+    (id, format!("customer {id}"))
+}
+
+/// Returns a connection string with this schema first on the `search_path`, and with the first host
+/// of a list: sqlx takes no list, and all drivers must use the same node.
+pub fn in_schema(url: &DatabaseUrl, schema: &str) -> Result<DatabaseUrl> {
+    let url = url.each_host().next().unwrap_or_else(|| url.clone());
+    // The last option wins.
+    let options = format!("{} -c search_path={schema}", url.get("options"));
+    Ok(url.with("options", options.trim())?)
+}
+
 /// The schema. It is dropped on the server with this value.
 pub struct Schema {
-    name: String,
+    pub name: String,
     user_url: DatabaseUrl,
     /// Connects with this schema first on the `search_path`.
     pub url: DatabaseUrl,
@@ -21,13 +38,12 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Creates the schema and its accounts; with `spread`, each in a range of its own.
+    /// Creates the schema, its accounts and its customers; with `spread`, each account in a range of
+    /// its own.
     pub fn create(user_url: &DatabaseUrl, spread: bool) -> Result<Schema> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let name = format!("crdb_compare_{}_{now}", std::process::id());
-        // The last option wins.
-        let options = format!("{} -c search_path={name}", user_url.get("options"));
-        let url = user_url.with("options", options.trim())?;
+        let url = in_schema(user_url, &name)?;
         let mut client = crdb_postgres::connect(user_url)?;
         let server = Server::of(&mut client)?;
         ensure!(
@@ -44,13 +60,18 @@ impl Schema {
             server,
         };
         let name = &schema.name;
-        client.batch_execute(&format!(
-            "CREATE TABLE {name}.accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)"
-        ))?;
         let ids = format!("generate_series({}, {})", ACCOUNTS.start(), ACCOUNTS.end());
-        client.batch_execute(&format!(
-            "INSERT INTO {name}.accounts SELECT {ids}, {BALANCE}"
-        ))?;
+        for sql in [
+            format!("CREATE TABLE {name}.accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)"),
+            format!("INSERT INTO {name}.accounts SELECT {ids}, {BALANCE}"),
+            format!("CREATE TABLE {name}.customers (id INT8 PRIMARY KEY, name TEXT NOT NULL)"),
+            format!(
+                "INSERT INTO {name}.customers
+                 SELECT n, 'customer ' || n::TEXT FROM generate_series(1, {CUSTOMERS}) AS n"
+            ),
+        ] {
+            client.batch_execute(&sql)?;
+        }
         if spread {
             let starts: Vec<String> = ACCOUNTS.map(|id| format!("({id})")).collect();
             let starts = starts.join(", ");

@@ -10,18 +10,16 @@ addEventListener("load", () => {
   const seen = {
     errors: window.seenErrors,
     requests: performance.getEntriesByType("resource").map(entry => entry.name),
-    charts: charts.map(chart => chart.querySelectorAll(".bar, .plot i").length),
+    charts: charts.map(chart => chart.querySelectorAll(".bar").length),
     lefts: new Set(charts.map(chart => chart.getBoundingClientRect().left)).size,
     crowded: [...document.querySelectorAll(".chart tr")].filter(row => {
-      const [name, bar, value] = row.querySelectorAll("th, .bar, .value");
+      const [name, bar, value] = ["th", ".bar", ".value"].map(one => row.querySelector(one));
       return name.scrollWidth > name.clientWidth || bar.getBoundingClientRect().width < 1
-        || value.getBoundingClientRect().left + value.scrollWidth > row.getBoundingClientRect().right;
+        || value.getBoundingClientRect().right > row.getBoundingClientRect().right;
     }).map(row => row.textContent),
-    outside: [...document.querySelectorAll(".plot i, .plot span")].filter(mark => {
-      const [inner, outer] = [mark, mark.closest(".card")].map(one => one.getBoundingClientRect());
-      return inner.left < outer.left || inner.right > outer.right || inner.top < outer.top || inner.bottom > outer.bottom;
-    }).length,
-    lines: [...document.querySelectorAll("polyline")].map(line => line.points.numberOfItems),
+    ranges: charts.map(chart => chart.querySelectorAll(".range").length),
+    unexplained: [...document.querySelectorAll(".chart caption")]
+      .map(head => head.textContent).filter(text => !/: (less|more) is better$/.test(text)),
     tabs: tabs.filter(tab => tab.parentElement.offsetParent).map(tab => tab.parentElement.textContent),
     first,
     last,
