@@ -66,7 +66,7 @@ impl Options {
 
     /// Returns the length of a slot.
     pub fn slot(&self) -> Duration {
-        Duration::from_millis(if self.quick { 150 } else { 500 })
+        Duration::from_millis(if self.quick { 100 } else { 500 })
     }
 
     /// Returns 1, 2, 4, … and the largest number of workers.
