@@ -6,9 +6,7 @@ use std::time::Duration;
 use crdb_connection::DatabaseUrl;
 use crdb_diesel::connect;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use diesel::dsl::{case_when, exists};
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use r2d2::{ManageConnection, Pool};
 
 use super::transfer::{TransferError, transfer_funds};
@@ -73,28 +71,4 @@ pub fn create_pool(url: DatabaseUrl) -> anyhow::Result<Pool<Manager>> {
         .max_lifetime(Some(Duration::from_secs(5 * 60)))
         .build(Manager(url))?;
     Ok(pool)
-}
-
-diesel::alias!(accounts as others: Others);
-
-/// Transfers in one SQL statement. Returns false if nothing was transferred.
-pub fn transfer_in_one_statement(
-    conn: &mut PgConnection,
-    from: i64,
-    to: i64,
-    amount: i64,
-) -> QueryResult<bool> {
-    let (id, balance) = others.fields((accounts::id, accounts::balance));
-    let funded = others.filter(id.eq(from)).filter(balance.ge(amount));
-    let target = others.filter(id.eq(to)).filter(id.ne(from));
-    let changed = case_when(accounts::id.eq(from), accounts::balance - amount)
-        .otherwise(accounts::balance + amount);
-    let updated = diesel::update(accounts::table)
-        .filter(accounts::id.eq_any([from, to]))
-        .filter(amount.into_sql::<BigInt>().gt(0))
-        .filter(exists(funded))
-        .filter(exists(target))
-        .set(accounts::balance.eq(changed))
-        .execute(conn)?;
-    Ok(updated == 2)
 }

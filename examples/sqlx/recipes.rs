@@ -3,7 +3,7 @@
 use crdb_connection::DatabaseUrl;
 use crdb_sqlx::connect_options;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
 use super::transfer::{TransferError, transfer_funds};
@@ -34,20 +34,4 @@ pub async fn first_host(url: &DatabaseUrl) -> anyhow::Result<PgConnectOptions> {
         }
     }
     anyhow::bail!("no host accepts a connection")
-}
-
-/// Transfers in one SQL statement. Returns false if nothing was transferred.
-pub async fn transfer_in_one_statement(
-    pool: &PgPool,
-    from: i64,
-    to: i64,
-    amount: i64,
-) -> sqlx::Result<bool> {
-    let sql = "UPDATE accounts
-        SET balance = CASE id WHEN $1 THEN balance - $3 ELSE balance + $3 END
-        WHERE id IN ($1, $2) AND $3 > 0
-            AND (SELECT balance FROM accounts WHERE id = $1) >= $3
-            AND (SELECT count(*) FROM accounts WHERE id IN ($1, $2)) = 2";
-    let update = sqlx::query(sql).bind(from).bind(to).bind(amount);
-    Ok(update.execute(pool).await?.rows_affected() == 2)
 }

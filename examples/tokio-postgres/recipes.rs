@@ -47,29 +47,3 @@ impl Service {
         describe(run_transaction(&self.pool, op).await)
     }
 }
-
-/// Transfers in one SQL statement. Returns false if nothing was transferred.
-pub async fn transfer_in_one_statement(
-    pool: &Pool,
-    from: i64,
-    to: i64,
-    amount: i64,
-) -> anyhow::Result<bool> {
-    let sql = "UPDATE accounts
-        SET balance = CASE id WHEN $1 THEN balance - $3 ELSE balance + $3 END
-        WHERE id IN ($1, $2) AND $3 > 0
-            AND (SELECT balance FROM accounts WHERE id = $1) >= $3
-            AND (SELECT count(*) FROM accounts WHERE id IN ($1, $2)) = 2";
-    let client = pool.get().await?;
-    let updated = client
-        .execute_typed(
-            sql,
-            &[
-                (&from, Type::INT8),
-                (&to, Type::INT8),
-                (&amount, Type::INT8),
-            ],
-        )
-        .await?;
-    Ok(updated == 2)
-}

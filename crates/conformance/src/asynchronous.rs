@@ -153,16 +153,6 @@ macro_rules! asynchronous {
                 Ok(self.runtime.block_on(transaction)?)
             }
 
-            fn transfer_in_one_statement(
-                &mut self,
-                from: i64,
-                to: i64,
-                amount: i64,
-            ) -> Result<bool, AnyError> {
-                let transfer = recipes::transfer_in_one_statement(&self.pool, from, to, amount);
-                Ok(self.runtime.block_on(transfer)?)
-            }
-
             fn insert_customers(&mut self, customers: &[(i64, String)]) -> Result<(), AnyError> {
                 let insert = many_rows::insert_customers(&self.pool, customers);
                 Ok(self.runtime.block_on(insert)?)

@@ -46,20 +46,6 @@ macro_rules! blocking {
                 })?)
             }
 
-            fn transfer_in_one_statement(
-                &mut self,
-                from: i64,
-                to: i64,
-                amount: i64,
-            ) -> Result<bool, AnyError> {
-                Ok(recipes::transfer_in_one_statement(
-                    &mut self.0,
-                    from,
-                    to,
-                    amount,
-                )?)
-            }
-
             fn insert_customers(&mut self, customers: &[(i64, String)]) -> Result<(), AnyError> {
                 Ok(many_rows::insert_customers(&mut self.0, customers)?)
             }

@@ -18,7 +18,6 @@ const FACTS: Facts = Facts {
         connect: 7,
         transfer: 5,
         retry: 8,
-        one_statement: 1,
     },
     begin: &[BEGIN],
     commit: &[COMMIT],

@@ -93,18 +93,6 @@ pub trait Driver: Sized + Send + 'static {
         amount: i64,
     ) -> Result<(), TransactionError>;
 
-    /// Transfers in one SQL statement, by the recipe. Returns false if nothing was transferred.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the statement fails.
-    fn transfer_in_one_statement(
-        &mut self,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<bool, AnyError>;
-
     /// Inserts the rows of `customers` that do not exist yet, by the recipe.
     ///
     /// # Errors

@@ -52,8 +52,6 @@ pub struct RoundTrips {
     pub transfer: u64,
     /// Of a transaction of three statements that fails in a first statement and is run once more.
     pub retry: u64,
-    /// Of the transfer in one SQL statement, from its second use on.
-    pub one_statement: u64,
 }
 
 /// What a driver says if it cannot connect: a piece of its message.

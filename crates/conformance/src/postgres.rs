@@ -16,7 +16,6 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 5,
         retry: 8,
-        one_statement: 1,
     },
     begin: &[BEGIN],
     commit: &[COMMIT],

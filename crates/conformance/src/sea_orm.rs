@@ -18,7 +18,6 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 7,
         retry: 10,
-        one_statement: 2,
     },
     begin: &[
         "BEGIN",

@@ -16,7 +16,6 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 6,
         retry: 9,
-        one_statement: 2,
     },
     begin: &[BEGIN],
     commit: COMMIT,

@@ -17,7 +17,6 @@ const FACTS: Facts = Facts {
         connect: 5,
         transfer: 4,
         retry: 8,
-        one_statement: 1,
     },
     begin: &[BEGIN],
     commit: &[COMMIT],

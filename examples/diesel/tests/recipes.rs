@@ -59,14 +59,3 @@ fn threads_share_a_pool_and_the_same_request_transfers_only_once() {
         assert_eq!(balances(&mut conn), [95, 105, 100, 0]);
     }
 }
-
-#[test]
-fn a_new_column_does_not_disturb_a_query_that_names_its_columns() {
-    for cluster in clusters() {
-        let mut conn = create_accounts(&cluster);
-        assert_eq!(balances(&mut conn), [100, 100, 100, 0]);
-        let add_column = "ALTER TABLE accounts ADD COLUMN owner TEXT";
-        conn.batch_execute(add_column).unwrap();
-        assert_eq!(balances(&mut conn), [100, 100, 100, 0]);
-    }
-}

@@ -2,13 +2,11 @@
 
 use std::thread;
 
-use crate::round_trips::settled;
 use crate::test_database::{TestDatabase, clusters, connect, for_each_driver};
 use crdb_conformance::Driver;
 
 for_each_driver!(
     a_repeated_request_transfers_only_once,
-    one_statement_transfers_or_changes_nothing_in_few_round_trips,
     many_rows_are_inserted_once_and_read_in_order,
 );
 
@@ -28,26 +26,6 @@ fn a_repeated_request_transfers_only_once<D: Driver>() {
         });
         // Each of the requests 0 to 12.
         assert_eq!(database.balances::<D>(), [100 - 13, 100 + 13]);
-    }
-}
-
-fn one_statement_transfers_or_changes_nothing_in_few_round_trips<D: Driver>() {
-    for cluster in clusters() {
-        let database = TestDatabase::on(cluster);
-        let mut driver = D::connect(&database.relayed).unwrap();
-        for (from, to, amount) in [(1, 2, 101), (1, 5, 10), (5, 1, 10), (1, 1, 10), (1, 2, -10)] {
-            assert!(!driver.transfer_in_one_statement(from, to, amount).unwrap());
-        }
-        let before = settled(&database.relay);
-        assert!(driver.transfer_in_one_statement(1, 2, 60).unwrap());
-        let cost = settled(&database.relay) - before;
-        assert_eq!(
-            cost,
-            D::FACTS.round_trips.one_statement,
-            "{}",
-            D::FACTS.name
-        );
-        assert_eq!(database.balances::<D>(), [40, 160]);
     }
 }
 
