@@ -19,19 +19,13 @@ fn read(url: &str, variables: &[(&str, &str)]) -> Result<DatabaseUrl, String> {
 }
 
 /// Returns the strings for rust-postgres, libpq and sqlx, without the parameters that all rows share.
-fn rendered(url: &str, variables: &[(&str, &str)]) -> [String; 3] {
-    let url = read(url, variables).unwrap();
+fn rendered(url: &str) -> [String; 3] {
+    let url = read(url, &[("PGAPPNAME", "a")]).unwrap();
     let (rust_postgres, _) = url.for_rust_postgres().unwrap();
     let sqlx = url.for_sqlx().unwrap_or_else(|error| error.to_string());
-    let program = url.for_libpq();
-    let (_, program) = program.split_once("application_name=").unwrap();
-    let program = format!("application_name={}&", program.split('&').next().unwrap());
-    [rust_postgres, url.for_libpq(), sqlx].map(|text| {
-        let text = text
-            .replace(&program, "")
-            .replace("&connect_timeout=10", "");
-        text.replace("&keepalives_idle=30&keepalives_interval=10", "")
-    })
+    let waits = "&connect_timeout=10&keepalives_idle=30&keepalives_interval=10";
+    [rust_postgres, url.for_libpq(), sqlx]
+        .map(|text| text.replace("application_name=a&", "").replace(waits, ""))
 }
 
 #[test]
@@ -39,67 +33,48 @@ fn each_driver_gets_the_location_as_it_is_written_and_tls_in_its_own_words() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("ca.crt");
     Authority::new("test").unwrap().write(&root).unwrap();
-    let (root, encoded) = (
-        root.to_str().unwrap(),
-        root.to_str().unwrap().replace('/', "%2F"),
-    );
-    let at = "postgresql://maxroach:p%40ss@db.example:26257/bank";
-    let rows = [
+    let root = root.to_str().unwrap();
+    let with_root = format!("verify-full&sslrootcert={}", root.replace('/', "%2F"));
+    let one_host = "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
+                    Write the name of a load balancer, or one of the hosts.";
+    let at = "postgresql://maxroach:p%40ss@db.example:26257/bank?";
+    let address = "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&";
+    let two = "postgresql://maxroach:a%3Ab@one:26257,two:7/defaultdb?";
+    // What follows `sslmode=` for rust-postgres, libpq and sqlx.
+    let disable = ["disable"; 3];
+    for (url, begin, sslmode) in [
         (
-            format!("{at}?sslmode=verify-full&sslrootcert={root}"),
-            [
-                format!("{at}?sslmode=require&tcp_user_timeout=30"),
-                format!("{at}?sslmode=verify-full&sslrootcert={encoded}&tcp_user_timeout=30000"),
-                format!("{at}?sslmode=verify-full&sslrootcert={encoded}"),
-            ],
+            format!("{at}sslmode=verify-full&sslrootcert={root}"),
+            at,
+            ["require", &with_root, &with_root],
         ),
         (
-            format!("{at}?sslmode=require&sslrootcert=system"),
-            [
-                format!("{at}?sslmode=require&tcp_user_timeout=30"),
-                format!("{at}?sslmode=verify-full&sslrootcert=system&tcp_user_timeout=30000"),
-                format!("{at}?sslmode=verify-full"),
-            ],
+            format!("{at}sslmode=require&sslrootcert=system"),
+            at,
+            ["require", "verify-full&sslrootcert=system", "verify-full"],
         ),
         (
-            format!("{at}?sslmode=disable&sslrootcert=/no/such/file"),
-            [
-                format!("{at}?sslmode=disable&tcp_user_timeout=30"),
-                format!("{at}?sslmode=disable&tcp_user_timeout=30000"),
-                format!("{at}?sslmode=disable"),
-            ],
+            format!("{at}sslmode=disable&sslrootcert=/no/such/file"),
+            at,
+            disable,
         ),
         (
             "  postgres://maxroach@[::1]?sslmode=disable&options=-c%20a%3Db+c\n".to_owned(),
-            [
-                "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&sslmode=disable\
-                 &tcp_user_timeout=30"
-                    .to_owned(),
-                "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&sslmode=disable\
-                 &tcp_user_timeout=30000"
-                    .to_owned(),
-                "postgresql://maxroach@[::1]:26257/defaultdb?options=-c%20a%3Db%2Bc&sslmode=disable\
-                 &host=%3A%3A1"
-                    .to_owned(),
-            ],
+            address,
+            ["disable", "disable", "disable&host=%3A%3A1"],
         ),
         (
             "postgresql://maxroach:a:b@one,two:7/?sslmode=disable".to_owned(),
-            [
-                "postgresql://maxroach:a%3Ab@one:26257,two:7/defaultdb?sslmode=disable\
-                 &tcp_user_timeout=30"
-                    .to_owned(),
-                "postgresql://maxroach:a%3Ab@one:26257,two:7/defaultdb?sslmode=disable\
-                 &tcp_user_timeout=30000"
-                    .to_owned(),
-                "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
-                 Write the name of a load balancer, or one of the hosts."
-                    .to_owned(),
-            ],
+            two,
+            disable,
         ),
-    ];
-    for (url, expected) in rows {
-        assert_eq!(rendered(&url, &[]), expected, "{url}");
+    ] {
+        let limits = ["&tcp_user_timeout=30", "&tcp_user_timeout=30000", ""];
+        let mut expected = [0, 1, 2].map(|n| format!("{begin}sslmode={}{}", sslmode[n], limits[n]));
+        if begin == two {
+            expected[2] = one_host.to_owned();
+        }
+        assert_eq!(rendered(&url), expected, "{url}");
     }
 }
 
