@@ -1,9 +1,9 @@
 //! diesel_migrations.
 
-use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Error;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -12,18 +12,31 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("diesel");
 
 /// Runs the migrations that are missing. Other instances wait meanwhile.
-fn migrate(conn: &mut PgConnection) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub fn migrate(conn: &mut PgConnection) -> anyhow::Result<()> {
     let holder = fastrand::i64(1..);
-    loop {
+    while conn
+        .has_pending_migration(MIGRATIONS)
+        .map_err(Error::from_boxed)?
+    {
         if !lease(conn, holder, 300)? {
+            eprintln!("waiting for another instance's migration");
             thread::sleep(Duration::from_secs(1));
-        } else if conn.has_pending_migration(MIGRATIONS)? {
-            conn.run_next_migration(MIGRATIONS)?;
-        } else {
-            lease(conn, holder, 0)?;
-            return Ok(());
+            continue;
         }
+        let result = run_next(conn);
+        // Also after an error: the next start need not wait.
+        lease(conn, holder, 0).ok();
+        result.map_err(Error::from_boxed)?;
     }
+    Ok(())
+}
+
+/// Runs the next migration, unless another instance has run it meanwhile.
+fn run_next(conn: &mut PgConnection) -> diesel::migration::Result<()> {
+    if conn.has_pending_migration(MIGRATIONS)? {
+        conn.run_next_migration(MIGRATIONS)?;
+    }
+    Ok(())
 }
 
 /// Takes or renews the lease for some seconds. Returns false if another instance has it.
@@ -38,6 +51,6 @@ fn lease(conn: &mut PgConnection, holder: i64, seconds: i64) -> QueryResult<bool
 #[test]
 fn two_instances_migrate_once_after_one_that_was_killed() {
     crate::two_instances("__diesel_schema_migrations", |url| {
-        migrate(&mut crdb_diesel::connect(url).unwrap()).unwrap();
+        migrate(&mut crdb_diesel::connect(url)?)
     });
 }

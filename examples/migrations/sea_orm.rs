@@ -41,15 +41,18 @@ impl MigrationTrait for Change {
 }
 
 /// Runs the migrations that are missing. Other instances wait meanwhile.
-async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
+pub async fn migrate(db: &DatabaseConnection) -> anyhow::Result<()> {
     let holder = fastrand::i64(1..);
     for _ in Migrations::migrations() {
         while !lease(db, holder, 300).await? {
+            eprintln!("waiting for another instance's migration");
             sleep(Duration::from_secs(1)).await;
         }
-        Migrations::up(db, Some(1)).await?;
+        let result = Migrations::up(db, Some(1)).await;
+        // Also after an error: the next start need not wait.
+        lease(db, holder, 0).await.ok();
+        result?;
     }
-    lease(db, holder, 0).await?;
     Ok(())
 }
 
@@ -67,6 +70,6 @@ async fn lease(db: &DatabaseConnection, holder: i64, seconds: i64) -> Result<boo
 #[test]
 fn two_instances_migrate_once_after_one_that_was_killed() {
     crate::two_instances("seaql_migrations", |url| {
-        crate::block_on(async { migrate(&crdb_sea_orm::connect(url).await?).await });
+        crate::block_on(async { migrate(&crdb_sea_orm::connect(url).await?).await })
     });
 }

@@ -6,17 +6,20 @@ use sqlx::{Executor, PgPool};
 use tokio::time::sleep;
 
 /// Runs the migrations that are missing. Other instances wait meanwhile.
-async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
     let mut migrations = sqlx::migrate!("./sqlx");
     migrations.set_locking(false);
     let holder = fastrand::i64(1..);
     for migration in migrations.iter() {
         while !lease(pool, holder, 300).await? {
+            eprintln!("waiting for another instance's migration");
             sleep(Duration::from_secs(1)).await;
         }
-        migrations.run_to(migration.version, pool).await?;
+        let result = migrations.run_to(migration.version, pool).await;
+        // Also after an error: the next start need not wait.
+        lease(pool, holder, 0).await.ok();
+        result?;
     }
-    lease(pool, holder, 0).await?;
     Ok(())
 }
 
@@ -32,6 +35,6 @@ async fn lease(pool: &PgPool, holder: i64, seconds: i64) -> sqlx::Result<bool> {
 #[test]
 fn two_instances_migrate_once_after_one_that_was_killed() {
     crate::two_instances("_sqlx_migrations", |url| {
-        crate::block_on(async { migrate(&crdb_sqlx::connect(url).await?).await });
+        crate::block_on(async { migrate(&crdb_sqlx::connect(url).await?).await })
     });
 }

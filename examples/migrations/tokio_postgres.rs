@@ -10,18 +10,21 @@ use tokio_postgres::{Client, types::Type};
 refinery::embed_migrations!("refinery");
 
 /// Runs the migrations that are missing. Other instances wait meanwhile.
-async fn migrate(pool: &Pool) -> anyhow::Result<()> {
+pub async fn migrate(pool: &Pool) -> anyhow::Result<()> {
     let mut client = pool.get().await?;
     let holder = fastrand::i64(1..);
     for migration in migrations::runner().get_migrations() {
         while !lease(&client, holder, 300).await? {
+            eprintln!("waiting for another instance's migration");
             sleep(Duration::from_secs(1)).await;
         }
         let next = Target::Version(migration.version());
         let runner = migrations::runner().set_target(next);
-        runner.run_async(&mut **client).await?;
+        let result = runner.run_async(&mut **client).await;
+        // Also after an error: the next start need not wait.
+        lease(&client, holder, 0).await.ok();
+        result?;
     }
-    lease(&client, holder, 0).await?;
     Ok(())
 }
 
@@ -38,6 +41,6 @@ async fn lease(client: &Client, holder: i64, seconds: i64) -> Result<bool, tokio
 #[test]
 fn two_instances_migrate_once_after_one_that_was_killed() {
     crate::two_instances("refinery_schema_history", |url| {
-        crate::block_on(async { migrate(&crdb_tokio_postgres::connect(url).await?).await });
+        crate::block_on(async { migrate(&crdb_tokio_postgres::connect(url).await?).await })
     });
 }

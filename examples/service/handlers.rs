@@ -34,13 +34,13 @@ pub fn service(shared: Arc<Shared>) -> Router {
         .route("/transfers", post(transfer))
         .route("/accounts/{id}", get(account))
         .fallback(async || Problem::new(404, "there is no such path"))
+        .method_not_allowed_fallback(async || Problem::new(405, "the path has another method"))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(trace.make_span_with(span).on_failure(()))
         // Machines ask often: this is neither logged nor counted.
         .route("/health/live", get("live\n"))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
-        .method_not_allowed_fallback(async || Problem::new(405, "the path has another method"))
         .with_state(shared)
 }
 

@@ -155,7 +155,8 @@ impl DatabaseUrl {
         ensure(
             !host.contains(','),
             "sqlx, which SeaORM uses too, takes one host, and the connection string has several\n\
-             Write the name of a load balancer, or one of the hosts.",
+             Write the name of a load balancer, or one of the hosts, or change the host with the recipe \
+             first_host (examples/sqlx/README.md).",
         )?;
         let mut parameters = TLS.map(|name| self.setting(name)).to_vec();
         // Without `sslrootcert`, sqlx uses the certificates of the operating system.

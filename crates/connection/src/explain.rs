@@ -34,6 +34,9 @@ pub fn explain_accounts(error: impl Into<Box<dyn Error + Send + Sync>>) -> Conne
     let advice = if words.contains("permission denied") || words.contains("privilege on") {
         "Let an owner run GRANT CREATE ON SCHEMA public TO the user (or ON DATABASE, if the message names one). If \
          the table is there: GRANT SELECT, INSERT, UPDATE ON accounts."
+    } else if words.contains("no database or schema specified") {
+        // CockroachDB accepts a connection to a database that does not exist.
+        "Check the name of the database in the connection string. To create it: CREATE DATABASE."
     } else {
         "If another program has created the table accounts, use another database."
     };

@@ -60,7 +60,7 @@ pub(crate) fn known(name: &str) -> Result<&'static str, ConnectError> {
         return refuse(&format!(
             "the parameter {name} is not supported\nRemove it, or write it in options if it is a setting of \
              the session: options=-c%20NAME%3DVALUE. Supported are {all}: see \
-             crates/connection/src/lib.rs."
+             crates/connection/README.md."
         ));
     };
     Ok(known)
