@@ -30,17 +30,19 @@ const MAX_BODY: usize = 16 * 1024;
 pub fn service(shared: Arc<Shared>) -> Router {
     let span = DefaultMakeSpan::new().level(Level::INFO);
     let trace = TraceLayer::new_for_http().on_response(record);
+    let other_method = async || Problem::new(405, "the path has another method");
     Router::new()
         .route("/transfers", post(transfer))
         .route("/accounts/{id}", get(account))
         .fallback(async || Problem::new(404, "there is no such path"))
-        .method_not_allowed_fallback(async || Problem::new(405, "the path has another method"))
+        .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(trace.make_span_with(span).on_failure(()))
         // Machines ask often: this is neither logged nor counted.
         .route("/health/live", get("live\n"))
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(other_method)
         .with_state(shared)
 }
 
