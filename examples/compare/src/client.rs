@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crdb_conformance::Threads;
 use crdb_connection::DatabaseUrl;
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub const IDS: i64 = INSERTED * REPETITIONS;
 /// What such a process measures.
 #[derive(Serialize, Deserialize)]
 pub struct Job {
+    /// The host of the connection string.
+    pub host: String,
     pub schema: String,
     pub contestant: String,
     /// Whether an asynchronous driver runs on the runtime of a service, and not of the samples.
@@ -52,18 +55,23 @@ impl Job {
         process.args(["--job", &serde_json::to_string(self)?]);
         let output = process.env("RUST_BACKTRACE", "0").output()?;
         // Ctrl-C in a terminal reaches this process and that one.
-        if output.status.signal().is_some() {
+        if output.status.signal() == Some(Signal::SIGINT as i32) {
             return Err(Stopped.into());
         }
-        let error = String::from_utf8_lossy(&output.stderr);
+        let (status, error) = (output.status, String::from_utf8_lossy(&output.stderr));
         let error = error.trim().trim_start_matches("Error: ");
-        ensure!(output.status.success(), "{}: {error}", self.contestant);
+        ensure!(
+            status.success(),
+            "{} ended with {status}: {error}",
+            self.contestant
+        );
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// Runs the job in this process and prints its figures.
     pub fn run(&self) -> Result<()> {
-        let url = in_schema(&DatabaseUrl::from_env()?, &self.schema)?;
+        let url = DatabaseUrl::from_env()?.with("host", &self.host)?;
+        let url = in_schema(&url, &self.schema)?;
         let mut all = contestants(slice::from_ref(&self.contestant));
         let contestant = all.find(|one| one.name == self.contestant);
         let contestant = contestant.context("there is no such contestant")?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use crdb_conformance::DRIVERS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -70,7 +71,21 @@ impl Figures {
             "it has the format {format}, and this version of compare reads the format {FORMAT}: \
              draw it with the version that has written it"
         );
-        Ok(serde_json::from_value(json)?)
+        let figures: Figures = serde_json::from_value(json)?;
+        for name in figures.drivers() {
+            let is_known = DRIVERS.iter().any(|driver| driver.name == name);
+            ensure!(
+                is_known,
+                "{name:?} is not a driver of this version of compare"
+            );
+        }
+        Ok(figures)
+    }
+
+    /// Returns the names of the drivers.
+    pub fn drivers(&self) -> impl Iterator<Item = &str> {
+        let drivers = self.contestants.iter().filter(|one| one.is_driver);
+        drivers.map(|one| one.name.as_str())
     }
 
     /// Returns how the accounts are spread over ranges, on CockroachDB.

@@ -36,7 +36,6 @@ use clap::Parser;
 use crdb_connection::DatabaseUrl;
 
 use crate::client::Job;
-use crate::cost::Sources;
 use crate::figures::Figures;
 use crate::measure::Measurement;
 use crate::options::Options;
@@ -115,11 +114,15 @@ fn check_writable(path: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
+    let is_new = !path.exists();
     fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(path)
         .with_context(|| format!("cannot write {}", path.display()))?;
+    if is_new {
+        fs::remove_file(path)?;
+    }
     Ok(())
 }
 
@@ -143,13 +146,11 @@ fn measure(options: &Options) -> Result<Figures> {
     }
     let load_after = machine::load();
     let balances_conserved = schema.is_conserved()?;
-    let sources = options.build.then(Sources::copy).transpose()?;
-    match measurement.cost(sources.as_ref()) {
-        Err(error) if error.is::<Stopped>() => return Err(error),
-        Err(error) => left_out.push(format!("what a driver costs to have: {error:#}")),
-        Ok(()) => {}
+    // What is measured stays, also after Ctrl-C during a build.
+    if let Err(error) = measurement.cost() {
+        left_out.push(format!("what a driver costs to have: {error:#}"));
     }
-    if sources.is_none() {
+    if !options.build {
         left_out
             .push("the time of a build and the size of the binary: they need --build".to_owned());
     }

@@ -95,6 +95,7 @@ impl Measurement<'_> {
                 }
                 self.progress.begin("transfers", contestant.name)?;
                 let job = Job {
+                    host: self.schema.url.get("host"),
                     schema: self.schema.name.clone(),
                     contestant: contestant.name.to_owned(),
                     on_service,
@@ -114,13 +115,14 @@ impl Measurement<'_> {
         Ok(())
     }
 
-    /// Finds out what each driver costs to have, with two builds if there are sources.
-    pub fn cost(&mut self, sources: Option<&Sources>) -> Result<()> {
+    /// Finds out what each driver costs to have, with two builds of each if they are wanted.
+    pub fn cost(&mut self) -> Result<()> {
+        let sources = self.options.build.then(Sources::copy).transpose()?;
         let drivers = self.contestants.iter_mut().filter(|(one, _)| one.is_driver);
         for (Contestant { name, .. }, measured) in drivers {
             self.progress.begin("what it costs to have", name)?;
             let mut figures = cost::sizes(name)?.to_vec();
-            for sources in sources.into_iter().chain(sources) {
+            for sources in sources.iter().chain(&sources) {
                 figures.extend(sources.build(name)?);
             }
             for (name, value) in figures {

@@ -37,8 +37,9 @@ pub struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = names(),
           value_parser = PossibleValuesParser::new(names()))]
     pub drivers: Vec<String>,
-    /// The largest number of workers under contention; 1, 2, 4, … workers are measured too.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// The largest number of workers under contention: 2, 4, 8, 16 or 32. The smaller numbers and 1
+    /// are measured too.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = workers)]
     pub workers: u16,
     /// Put each account into a range of its own, as in a large table. Needs CockroachDB.
     #[arg(long)]
@@ -58,6 +59,12 @@ fn names() -> impl Iterator<Item = &'static str> {
     DRIVERS.iter().map(|driver| driver.name)
 }
 
+fn workers(text: &str) -> Result<u16, &'static str> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| [2, 4, 8, 16, 32].contains(number));
+    number.ok_or("write 2, 4, 8, 16 or 32")
+}
+
 impl Options {
     /// Returns the number of rounds. Each contestant has a slot in each round.
     pub fn rounds(&self) -> usize {
@@ -71,9 +78,8 @@ impl Options {
 
     /// Returns 1, 2, 4, … and the largest number of workers.
     pub fn workers(&self) -> Vec<u16> {
-        let powers = (0..16).map(|power| 1 << power);
-        let smaller = powers.take_while(|workers| *workers < self.workers);
-        smaller.chain([self.workers]).collect()
+        let powers = (0..6).map(|power| 1 << power);
+        powers.filter(|workers| *workers <= self.workers).collect()
     }
 
     /// Returns the number of transfers in a round that are measured at each distance.

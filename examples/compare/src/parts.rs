@@ -69,8 +69,6 @@ pub fn parts(figures: &Figures) -> Result<Vec<Part>> {
         if part.is_verdict {
             let (server, date) = (figures.server.name(), &figures.server.date);
             part.title = format!("{} {server}, {date}", part.title);
-            // The time of a build says more than the number of crates, which follows it.
-            part.columns.truncate(4);
         }
     }
     parts.retain(|part| !part.columns.is_empty());

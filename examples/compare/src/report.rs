@@ -32,8 +32,7 @@ impl Sample {
 }
 
 pub fn render(figures: &Figures) -> Result<String> {
-    let all = figures.contestants.iter().filter(|one| one.is_driver);
-    let drivers: Vec<&str> = all.map(|one| one.name.as_str()).collect();
+    let drivers: Vec<&str> = figures.drivers().collect();
     let mut topics = Vec::new();
     for (title, file) in FILES {
         let sample = |driver: &&str| -> Result<Sample> {

@@ -19,10 +19,8 @@ pub fn customer(id: i64) -> (i64, String) {
     (id, format!("customer {id}"))
 }
 
-/// Returns a connection string with this schema first on the `search_path`, and with the first host
-/// of a list: sqlx takes no list, and all drivers must use the same node.
+/// Returns a connection string with this schema first on the `search_path`.
 pub fn in_schema(url: &DatabaseUrl, schema: &str) -> Result<DatabaseUrl> {
-    let url = url.each_host().next().unwrap_or_else(|| url.clone());
     // The last option wins.
     let options = format!("{} -c search_path={schema}", url.get("options"));
     Ok(url.with("options", options.trim())?)
@@ -40,11 +38,15 @@ pub struct Schema {
 impl Schema {
     /// Creates the schema, its accounts and its customers; with `spread`, each account in a range of
     /// its own.
-    pub fn create(user_url: &DatabaseUrl, spread: bool) -> Result<Schema> {
+    pub fn create(url: &DatabaseUrl, spread: bool) -> Result<Schema> {
+        // All drivers must use the same node, and sqlx takes no list.
+        let (user_url, mut client) = url.first_host(|host| {
+            let client = crdb_postgres::connect(&host)?;
+            Ok((host, client))
+        })?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let name = format!("crdb_compare_{}_{now}", std::process::id());
-        let url = in_schema(user_url, &name)?;
-        let mut client = crdb_postgres::connect(user_url)?;
+        let url = in_schema(&user_url, &name)?;
         let server = Server::of(&mut client)?;
         ensure!(
             !spread || server.is_cockroachdb(),
@@ -55,7 +57,7 @@ impl Schema {
             .context("cannot create a schema for the comparison")?;
         let schema = Schema {
             name,
-            user_url: user_url.clone(),
+            user_url,
             url,
             server,
         };
