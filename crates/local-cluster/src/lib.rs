@@ -41,4 +41,4 @@ pub use certificates::Authority;
 pub use cluster::Cluster;
 pub use fault::Fault;
 pub use kind::Kind;
-pub use relay::{Cut, Hold, Relay};
+pub use relay::{Point, Relay};

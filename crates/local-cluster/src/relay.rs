@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,29 +24,20 @@ pub struct Relay {
     shared: Arc<Shared>,
 }
 
-/// The moment at which [`Relay::cut`] cuts a connection.
+/// The point at which [`Relay::cut`] cuts a connection, or from which [`Relay::hold`] holds it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// Cuts instead of passing on the N-th turn: the server does not receive it.
-    BeforeTurn(u64),
-    /// Cuts instead of passing back the answer to the N-th turn: the server has handled the turn,
-    /// and the client does not learn the result.
-    BeforeAnswer(u64),
-}
-
-/// The turn or the answer that [`Relay::hold`] holds back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// The N-th turn: the server does not receive it until [`Relay::release`].
+pub enum Point {
+    /// Before the N-th turn: the server has not received it.
     Turn(u64),
-    /// The answer to the N-th turn: the client does not receive it until [`Relay::release`].
+    /// Before the answer to the N-th turn: the server has handled the turn, and the client has not
+    /// learned the result.
     Answer(u64),
 }
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when a hold on a connection begins or ends.
+    /// Notified when `held` or `connections` changes.
     changed: Condvar,
 }
 
@@ -59,57 +50,39 @@ struct State {
     turns: u64,
     cut: Option<Point>,
     hold: Option<Point>,
+    /// What is held back now.
+    held: Option<Point>,
     delay: Duration,
     recorded: Option<Vec<u8>>,
-    /// The connections by their number. A connection is removed when it is cut or when one side has
-    /// closed it.
-    connections: HashMap<u64, Connection>,
-    accepted: u64,
+    /// A connection is removed when it is cut or when one side has closed it.
+    connections: HashMap<usize, Connection>,
     is_closed: bool,
 }
 
-/// The beginning of the turn with this number, or of the answer to it.
-type Point = (Direction, u64);
-
 /// A client's connection and the relay's own connection to the server.
 struct Connection {
-    client: TcpStream,
-    server: TcpStream,
+    streams: [Arc<TcpStream>; 2],
     /// The number of the turn that the server has not answered yet.
     turn: Option<u64>,
-    /// The direction that is held back, if one is.
-    held: Option<Direction>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    ToServer,
-    ToClient,
 }
 
 impl Relay {
     /// Listens on a free port of `127.0.0.1` and passes every connection on to `server_port`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if there is no free port.
     pub fn start(server_port: u16) -> Result<Relay> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
+        let shared = Arc::default();
         let relay = Relay {
             port,
-            shared: Arc::default(),
+            shared: Arc::clone(&shared),
         };
-        let shared = Arc::clone(&relay.shared);
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
+            for (id, client) in listener.incoming().flatten().enumerate() {
                 if shared.lock().is_closed {
                     break;
                 }
-                // If the server is down, dropping `client` closes its connection.
-                if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) {
-                    let _ = serve(client, server, &shared);
-                }
+                // If the server is down, the client's connection is closed.
+                let _ = serve(id, client, server_port, &shared);
             }
         });
         Ok(relay)
@@ -130,13 +103,10 @@ impl Relay {
         self.shared.lock().delay = each_way;
     }
 
-    /// Cuts one connection at a turn or an answer, once. The first turn after this call is turn 1.
-    pub fn cut(&self, cut: Cut) {
+    /// Cuts the connection that gets to this point, once. The first turn after this call is turn 1.
+    pub fn cut(&self, point: Point) {
         let mut state = self.shared.lock();
-        state.cut = Some(match cut {
-            Cut::BeforeTurn(n) => (Direction::ToServer, state.turns + n),
-            Cut::BeforeAnswer(n) => (Direction::ToClient, state.turns + n),
-        });
+        state.cut = Some(state.from_now(point));
     }
 
     /// Returns whether the cut that was set last has not happened yet.
@@ -153,35 +123,27 @@ impl Relay {
         self.shared.changed.notify_all();
     }
 
-    /// Holds back one turn or answer, once. The first turn after this call is turn 1.
+    /// Holds back the turn or the answer at this point, once. The first turn after this call is turn 1.
     ///
     /// The relay passes nothing in that direction of that connection, not even its end, until
     /// [`Relay::release`]. The other direction and the other connections are not affected.
-    pub fn hold(&self, hold: Hold) {
+    pub fn hold(&self, point: Point) {
         let mut state = self.shared.lock();
-        state.hold = Some(match hold {
-            Hold::Turn(n) => (Direction::ToServer, state.turns + n),
-            Hold::Answer(n) => (Direction::ToClient, state.turns + n),
-        });
+        state.hold = Some(state.from_now(point));
     }
 
     /// Passes on what is held back. A hold that has not begun is cancelled.
     pub fn release(&self) {
         let mut state = self.shared.lock();
-        state.hold = None;
-        for connection in state.connections.values_mut() {
-            connection.held = None;
-        }
+        (state.hold, state.held) = (None, None);
         self.shared.changed.notify_all();
     }
 
     /// Waits until a turn or an answer is held back, for at most `timeout`. Returns whether it is.
     pub fn wait_until_holding(&self, timeout: Duration) -> bool {
         let (state, changed) = (self.shared.lock(), &self.shared.changed);
-        let waited = changed
-            .wait_timeout_while(state, timeout, |state| !state.is_holding())
-            .unwrap_or_else(PoisonError::into_inner);
-        !waited.1.timed_out()
+        let waited = changed.wait_timeout_while(state, timeout, |state| state.held.is_none());
+        waited.unwrap().0.held.is_some()
     }
 
     /// Starts to record what clients send, and discards what was recorded before. The record is
@@ -208,34 +170,33 @@ impl Drop for Relay {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap()
     }
 
     /// Counts these bytes, and waits while they are held back. Returns when they are due at the
     /// other side, or `None` if the connection is cut.
-    fn admit(&self, id: u64, direction: Direction, bytes: &[u8]) -> Option<Instant> {
+    fn admit(&self, id: usize, is_client: bool, bytes: &[u8]) -> Option<Instant> {
         let mut state = self.lock();
-        let point = state.begin(id, direction)?;
+        let point = state.begin(id, is_client)?;
         if point.is_some() && state.cut == point {
             state.cut = None;
             state.connections.remove(&id)?.close();
             return None;
         }
-        if let (Direction::ToServer, Some(recorded)) = (direction, &mut state.recorded) {
+        if let Some(recorded) = state.recorded.as_mut().filter(|_| is_client) {
             recorded.extend_from_slice(bytes);
         }
         if point.is_some() && state.hold == point {
-            state.hold = None;
-            state.connections.get_mut(&id)?.held = Some(direction);
+            (state.hold, state.held) = (None, point);
             self.changed.notify_all();
-            state = self
-                .changed
-                .wait_while(state, |state| state.holds(id, direction))
-                .unwrap_or_else(PoisonError::into_inner);
+            let is_held =
+                |state: &mut State| state.held == point && state.connections.contains_key(&id);
+            state = self.changed.wait_while(state, is_held).unwrap();
+            state.held = state.held.filter(|held| Some(*held) != point);
         }
         // While the connection was held back, it may have been cut.
         let connection = state.connections.get_mut(&id)?;
-        if direction == Direction::ToClient && connection.answers().is_some() {
+        if let Some(Point::Answer(_)) = point {
             connection.turn = None;
             state.round_trips += 1;
         }
@@ -244,93 +205,82 @@ impl Shared {
 }
 
 impl State {
-    fn is_holding(&self) -> bool {
-        let mut connections = self.connections.values();
-        connections.any(|connection| connection.held.is_some())
+    /// Returns a point by the numbers of all turns, if its own begin with the next turn.
+    fn from_now(&self, point: Point) -> Point {
+        match point {
+            Point::Turn(n) => Point::Turn(self.turns + n),
+            Point::Answer(n) => Point::Answer(self.turns + n),
+        }
     }
 
-    fn holds(&self, id: u64, direction: Direction) -> bool {
-        let connection = self.connections.get(&id);
-        connection.is_some_and(|connection| connection.held == Some(direction))
-    }
-
-    /// Returns the turn or the answer that begins if a connection sends in this direction now.
-    /// Gives a new turn its number. Returns `None` if the connection is cut.
-    fn begin(&mut self, id: u64, direction: Direction) -> Option<Option<Point>> {
+    /// Returns the turn or the answer that begins if the client, or the server, sends now. Gives a new
+    /// turn its number. Returns `None` if the connection is cut.
+    fn begin(&mut self, id: usize, is_client: bool) -> Option<Option<Point>> {
         let connection = self.connections.get_mut(&id)?;
-        let begins = match direction {
-            Direction::ToServer if connection.turn.is_none() => {
+        Some(match (is_client, connection.turn) {
+            (true, None) => {
                 self.turns += 1;
                 connection.turn = Some(self.turns);
-                connection.turn
+                Some(Point::Turn(self.turns))
             }
-            Direction::ToServer => None,
-            Direction::ToClient => connection.answers(),
-        };
-        Some(begins.map(|turn| (direction, turn)))
+            // A turn that is held back has not reached the server: this does not answer it.
+            (false, Some(turn)) if self.held != Some(Point::Turn(turn)) => {
+                Some(Point::Answer(turn))
+            }
+            _ => None,
+        })
     }
 }
 
 impl Connection {
-    /// Returns the number of the turn that the server answers if it sends now. A turn that is held
-    /// back has not reached the server.
-    fn answers(&self) -> Option<u64> {
-        self.turn.filter(|_| self.held != Some(Direction::ToServer))
-    }
-
     fn close(&self) {
-        let _ = self.client.shutdown(Shutdown::Both);
-        let _ = self.server.shutdown(Shutdown::Both);
+        for stream in &self.streams {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
-fn serve(client: TcpStream, server: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+fn serve(id: usize, client: TcpStream, server_port: u16, shared: &Arc<Shared>) -> io::Result<()> {
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port))?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (from_client, from_server) = (client.try_clone()?, server.try_clone()?);
-    let to_server = (Direction::ToServer, from_client, server.try_clone()?);
-    let to_client = (Direction::ToClient, from_server, client.try_clone()?);
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    let connection = Connection {
+        streams: [Arc::clone(&client), Arc::clone(&server)],
+        turn: None,
+    };
     let mut state = shared.lock();
     // The relay may have been dropped while the listener connected to the server.
     if state.is_closed {
         return Ok(());
     }
-    state.accepted += 1;
-    let id = state.accepted;
-    let connection = Connection {
-        client,
-        server,
-        turn: None,
-        held: None,
-    };
     state.connections.insert(id, connection);
     drop(state);
 
-    for (direction, mut from, to) in [to_server, to_client] {
-        let (sender, receiver) = mpsc::channel();
+    let to_server = (true, Arc::clone(&client), Arc::clone(&server));
+    for (is_client, from, to) in [to_server, (false, server, client)] {
+        let (queue, queued) = mpsc::channel();
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
-            while let Ok(length @ 1..) = from.read(&mut buffer) {
+            while let Ok(length @ 1..) = (&*from).read(&mut buffer) {
                 let bytes = &buffer[..length];
-                let Some(due) = shared.admit(id, direction, bytes) else {
-                    break;
-                };
-                if sender.send((due, bytes.to_vec())).is_err() {
+                let due = shared.admit(id, is_client, bytes);
+                if due.is_none_or(|due| queue.send((due, bytes.to_vec())).is_err()) {
                     break;
                 }
             }
             shared.lock().connections.remove(&id);
             shared.changed.notify_all();
         });
-        thread::spawn(move || write(to, &receiver));
+        thread::spawn(move || write(&to, &queued));
     }
     Ok(())
 }
 
 /// Writes what was read in one direction, when it is due, and then passes on the end.
-fn write(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>) {
-    for (due, bytes) in receiver {
+fn write(mut to: &TcpStream, queued: &Receiver<(Instant, Vec<u8>)>) {
+    for (due, bytes) in queued {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         if to.write_all(&bytes).is_err() {
             break;

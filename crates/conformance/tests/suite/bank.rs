@@ -12,7 +12,7 @@ use crate::test_database::{
 use crate::workers::{Outcomes, assert_true, work};
 use crdb_conformance::{Driver, TransactionError};
 use crdb_connection::DatabaseUrl;
-use crdb_local_cluster::{Cluster, Cut, Fault, Kind};
+use crdb_local_cluster::{Cluster, Fault, Kind, Point};
 
 for_each_driver!(
     balances_agree_with_the_ledger_after_two_thousand_transfers,
@@ -173,8 +173,8 @@ fn cause_faults(database: &TestDatabase, next: &AtomicI64) {
         let fault = fault as u64;
         match fault % 4 {
             0 => database.relay.cut_all(),
-            1 => database.relay.cut(Cut::BeforeTurn(fault * 5 % 23 + 1)),
-            _ => database.relay.cut(Cut::BeforeAnswer(fault * 7 % 31 + 1)),
+            1 => database.relay.cut(Point::Turn(fault * 5 % 23 + 1)),
+            _ => database.relay.cut(Point::Answer(fault * 7 % 31 + 1)),
         }
         if fault == 8 {
             database.cluster.restart().unwrap();

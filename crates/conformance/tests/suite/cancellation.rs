@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crdb_conformance::Asynchronous;
-use crdb_local_cluster::{Hold, Kind};
+use crdb_local_cluster::{Kind, Point};
 use tokio::task::JoinHandle;
 
 use crate::test_database::{TestDatabase, clusters, create_raise, for_each_asynchronous_driver};
@@ -48,7 +48,7 @@ fn no_write_is_lost_after_a_future_is_dropped<D: Asynchronous>() {
             Kind::Cockroach => vec![None],
         };
         for first_failure in failures {
-            for hold in [Hold::Turn, Hold::Answer] {
+            for hold in [Point::Turn, Point::Answer] {
                 let mut dropped = 0;
                 for turn in 1.. {
                     if !one_future_is_dropped::<D>(cluster, first_failure, hold(turn)) {
@@ -66,7 +66,7 @@ fn no_write_is_lost_after_a_future_is_dropped<D: Asynchronous>() {
 fn one_future_is_dropped<D: Asynchronous>(
     cluster: &crdb_local_cluster::Cluster,
     first_failure: Option<&'static str>,
-    hold: Hold,
+    hold: Point,
 ) -> bool {
     let database = TestDatabase::on(cluster);
     if cluster.kind() == Kind::Postgres {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crdb_conformance::sample::{run, run_failing, samples};
 use crdb_conformance::{DRIVERS, Driver};
 use crdb_connection::DatabaseUrl;
-use crdb_local_cluster::{Cluster, Fault, Hold, Kind, Relay};
+use crdb_local_cluster::{Cluster, Fault, Kind, Point, Relay};
 
 use crate::fake_server::reject;
 use crate::test_database::{TestDatabase, assert_usable, clusters, for_each_driver};
@@ -160,7 +160,7 @@ fn a_host_that_does_not_answer_is_passed_over_or_a_host_list_is_refused<D: Drive
             if refuses_host_list::<D>(&url) {
                 continue;
             }
-            relay.hold(Hold::Answer(answer));
+            relay.hold(Point::Answer(answer));
             let mut driver = D::connect(&url).unwrap();
             relay.cut_all();
             assert_usable(&mut driver);

@@ -8,7 +8,7 @@ use crate::test_database::{
     operation,
 };
 use crdb_conformance::{Driver, Sql, TransactionError};
-use crdb_local_cluster::{Cut, Kind};
+use crdb_local_cluster::{Kind, Point};
 
 for_each_driver!(
     a_cut_during_the_commit_is_ambiguous_and_not_run_again,
@@ -27,10 +27,7 @@ for_each_driver!(
 fn a_cut_during_the_commit_is_ambiguous_and_not_run_again<D: Driver>() {
     for cluster in clusters() {
         // Before its answer, it was committed. Before it arrives, it was not.
-        let cuts = [
-            (Cut::BeforeAnswer(1), vec![1]),
-            (Cut::BeforeTurn(1), vec![]),
-        ];
+        let cuts = [(Point::Answer(1), vec![1]), (Point::Turn(1), vec![])];
         for (cut, entries) in cuts {
             let database = TestDatabase::on(cluster);
             let mut driver = D::connect(&database.relayed).unwrap();
@@ -51,7 +48,7 @@ fn a_cut_during_the_commit_is_ambiguous_and_not_run_again<D: Driver>() {
 
 fn a_connection_that_is_lost_within_the_transaction_is_reported_as_not_committed<D: Driver>() {
     for cluster in clusters() {
-        for cut in [Cut::BeforeTurn(1), Cut::BeforeAnswer(1)] {
+        for cut in [Point::Turn(1), Point::Answer(1)] {
             let database = TestDatabase::on(cluster);
             let mut driver = D::connect(&database.relayed).unwrap();
             let mut runs = 0;
@@ -83,10 +80,10 @@ fn if_the_connection_is_lost_before_the_retry_the_retry_error_comes_back<D: Driv
                     runs += 1;
                     if !fails_in_op {
                         txn.execute("INSERT INTO ledger VALUES (1)")?;
-                        database.relay.cut(Cut::BeforeTurn(2));
+                        database.relay.cut(Point::Turn(2));
                         return Ok::<_, OpError>(());
                     }
-                    database.relay.cut(Cut::BeforeTurn(2));
+                    database.relay.cut(Point::Turn(2));
                     Ok(txn.execute(&format!("SELECT raise('40001', '{message}')"))?)
                 });
                 assert!(!database.relay.cut_is_pending());

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crdb_conformance::Postgres;
-use crdb_local_cluster::{Cluster, Cut, Kind};
+use crdb_local_cluster::{Cluster, Kind, Point};
 
 use super::{Service, request};
 use crate::test_database::{TestDatabase, clusters};
@@ -96,8 +96,8 @@ fn execute_exactly_once(kind: Kind, seed: u64) {
         while clients.iter().any(|client| !client.is_finished()) {
             let turn = random.u64(1..40);
             database.relay.cut(match random.bool() {
-                true => Cut::BeforeTurn(turn),
-                false => Cut::BeforeAnswer(turn),
+                true => Point::Turn(turn),
+                false => Point::Answer(turn),
             });
             thread::sleep(Duration::from_millis(random.u64(5..60)));
             if events

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crdb_conformance::Postgres;
-use crdb_local_cluster::Hold;
+use crdb_local_cluster::Point;
 
 use super::{Service, assert_not_done};
 use crate::test_database::{TestDatabase, readable_cluster};
@@ -101,7 +101,7 @@ fn a_connection_that_hangs_is_given_up() {
     let service = Service::start(&url, &limits);
     // The relay holds back the statement that comes next, which can also be that of the health check.
     let hung = (0..50).find_map(|number| {
-        database.relay.hold(Hold::Turn(1));
+        database.relay.hold(Point::Turn(1));
         let answer = service.transfer(&number.to_string());
         (answer.0 != 200).then_some(answer)
     });
