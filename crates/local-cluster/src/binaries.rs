@@ -1,6 +1,5 @@
 //! Finds the programs of CockroachDB and PostgreSQL.
 
-use std::cmp::Reverse;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -22,15 +21,11 @@ const POSTGRES_DIRECTORIES: [&str; 7] = [
 
 /// Returns the absolute path of the `cockroach` binary: the one that `$COCKROACH` names, else the
 /// one on `PATH`, else the one that `scripts/setup --cockroach` has downloaded.
-///
-/// # Errors
-///
-/// Returns an error if `$COCKROACH` is set and names no file.
 pub fn cockroach() -> Result<Option<PathBuf>> {
     let Some(named) = variable("COCKROACH") else {
-        return Ok(on_path("cockroach".as_ref()).or_else(downloaded));
+        return Ok(on_path("cockroach").or_else(downloaded));
     };
-    let path = on_path(named.as_ref()).map_or_else(|| path::absolute(&named), Ok)?;
+    let path = path::absolute(named)?;
     if !path.is_file() {
         bail!("there is no file {}, which COCKROACH names", path.display());
     }
@@ -38,21 +33,14 @@ pub fn cockroach() -> Result<Option<PathBuf>> {
 }
 
 /// Returns the directory with `postgres`, `initdb` and `psql`.
-///
-/// # Errors
-///
-/// Returns an error if PostgreSQL is not installed.
 pub fn postgres() -> Result<PathBuf> {
-    let complete = |directory: &PathBuf| {
-        ["postgres", "initdb", "psql"]
-            .iter()
-            .all(|program| directory.join(program).is_file())
-    };
     // A symbolic link such as /usr/local/bin/postgres points to the directory with all programs.
-    let linked = on_path("postgres".as_ref()).and_then(|path| fs::canonicalize(path).ok());
+    let linked = on_path("postgres").and_then(|path| fs::canonicalize(path).ok());
     let linked = linked.and_then(|path| path.parent().map(Path::to_owned));
     let installed = POSTGRES_DIRECTORIES.into_iter().flat_map(newest_first);
-    linked.into_iter().chain(installed).find(complete).context(
+    let mut directories = linked.into_iter().chain(installed);
+    let found = directories.find(|directory| directory.join("postgres").is_file());
+    found.context(
         "no server found: run scripts/setup --local-cluster, which installs PostgreSQL, or \
              scripts/setup --cockroach, which downloads CockroachDB",
     )
@@ -73,21 +61,15 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn on_path(program: &Path) -> Option<PathBuf> {
+fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .filter_map(|directory| path::absolute(directory.join(program)).ok())
         .find(|candidate| candidate.is_file())
 }
 
-/// Returns the directories that match a pattern, the highest version first.
-fn newest_first(pattern: &str) -> Vec<PathBuf> {
-    let version = |path: &PathBuf| {
-        let text = path.to_string_lossy();
-        let mut numbers = text.split(|c: char| !c.is_ascii_digit());
-        let first = numbers.find(|digits| !digits.is_empty());
-        first.and_then(|digits| digits.parse::<u32>().ok())
-    };
-    let mut directories: Vec<PathBuf> = glob(pattern).into_iter().flatten().flatten().collect();
-    directories.sort_by_key(|path| Reverse(version(path)));
-    directories
+/// Returns the directories that match a pattern, in the reverse order of their names: the versions
+/// of PostgreSQL that are supported have two digits.
+fn newest_first(pattern: &str) -> impl Iterator<Item = PathBuf> {
+    let directories: Vec<_> = glob(pattern).into_iter().flatten().flatten().collect();
+    directories.into_iter().rev()
 }

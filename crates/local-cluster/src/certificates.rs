@@ -17,10 +17,6 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     /// Creates an authority with this common name.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if there is no source of random numbers.
     pub fn new(name: &str) -> Result<Authority> {
         let mut parameters = parameters(name, &[])?;
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -30,10 +26,6 @@ impl Authority {
     }
 
     /// Writes the authority's certificate as PEM.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         Ok(fs::write(path, self.0.pem())?)
     }
@@ -69,11 +61,8 @@ impl Authority {
         fs::write(file.with_added_extension("crt"), certificate.pem())?;
         // Servers and libpq refuse a key that others can read.
         let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file.with_added_extension("key"))?;
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(file.with_added_extension("key"))?;
         Ok(file.write_all(key.serialize_pem().as_bytes())?)
     }
 }
@@ -84,9 +73,8 @@ fn parameters(subject: &str, names: &[&str]) -> Result<CertificateParams> {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut parameters = CertificateParams::new(names)?;
     parameters.distinguished_name = rcgen::DistinguishedName::new();
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, subject);
+    let name = &mut parameters.distinguished_name;
+    name.push(DnType::CommonName, subject);
     parameters.not_before = SystemTime::now().into();
     parameters.not_after = parameters.not_before + Duration::from_hours(365 * 24);
     Ok(parameters)

@@ -1,24 +1,16 @@
-//! Starts CockroachDB's nodes and runs SQL on them.
+//! Starts CockroachDB's nodes and runs SQL on them. The first node is node 0.
 
-use std::path::PathBuf;
+use std::ops::Range;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::binaries;
-use crate::directory::Directory;
 use crate::process::ServerProcess;
 use crate::run::{input, run};
-
-/// A CockroachDB cluster: its binary, its files and the port of each node.
-pub(crate) struct Cockroach {
-    binary: PathBuf,
-    pub(crate) directory: Directory,
-    ports: Vec<u16>,
-}
+use crate::server::Server;
 
 const CERTIFICATES: &str = "--certs-dir=certs";
 
@@ -29,123 +21,91 @@ const IS_REPLICATED: &str = "SELECT CASE WHEN
     AND (SELECT sum((metrics->>'ranges.underreplicated')::FLOAT8) FROM crdb_internal.kv_store_status) = 0
     THEN 'replicated' ELSE 'not yet' END";
 
-impl Cockroach {
-    pub(crate) fn new(directory: Directory, ports: &[u16]) -> Result<Cockroach> {
-        let binary = binaries::cockroach()?.context(
-            "no cockroach binary found: scripts/setup --cockroach downloads one, or set COCKROACH \
-             to the path of one",
-        )?;
-        Ok(Cockroach {
-            binary,
-            directory,
-            ports: ports.to_vec(),
-        })
+/// Starts these nodes and waits until they accept SQL.
+pub(crate) fn start(server: &Server, nodes: Range<usize>) -> Result<Vec<ServerProcess>> {
+    let processes: Result<_> = nodes
+        .clone()
+        .map(|node| start_process(server, node))
+        .collect();
+    let mut processes: Vec<ServerProcess> = processes?;
+    if processes.len() > 1 {
+        processes[0].wait_until(|| is_initialized(server))?;
     }
-
-    /// Starts all nodes and waits until they accept SQL.
-    pub(crate) fn start(&self) -> Result<Vec<ServerProcess>> {
-        let nodes = 0..self.ports.len();
-        let processes: Result<_> = nodes.map(|node| self.start_process(node)).collect();
-        let mut processes: Vec<ServerProcess> = processes?;
-        if processes.len() > 1 {
-            processes[0].wait_until(|| self.is_initialized())?;
-        }
-        for (node, process) in processes.iter_mut().enumerate() {
-            process.wait_until(|| self.accepts_sql(node))?;
-        }
-        Ok(processes)
+    for (node, process) in nodes.zip(&mut processes) {
+        process.wait_until(|| execute(server, node, "system", "SELECT 1").is_ok())?;
     }
+    Ok(processes)
+}
 
-    /// Starts one node and waits until it accepts SQL. The first node is node 0.
-    pub(crate) fn start_node(&self, node: usize) -> Result<ServerProcess> {
-        let mut process = self.start_process(node)?;
-        process.wait_until(|| self.accepts_sql(node))?;
-        Ok(process)
+fn start_process(server: &Server, node: usize) -> Result<ServerProcess> {
+    let address = |port: &u16| format!("localhost:{port}");
+    let mut command = server.directory.server(&server.program);
+    if server.ports.len() == 1 {
+        command.arg("start-single-node");
+    } else {
+        let all: Vec<String> = server.ports.iter().map(address).collect();
+        let join = format!("--join={}", all.join(","));
+        command.args(["start", &join, "--cache=128MiB", "--max-sql-memory=256MiB"]);
     }
+    let store = format!("--store=data/{}", node + 1);
+    let listen = format!("--listen-addr={}", address(&server.ports[node]));
+    command.args([CERTIFICATES, &store, &listen, "--http-addr=localhost:0"]);
+    let log = server.directory.path.join(format!("log{}", node + 1));
+    // The data survives it. An orderly shutdown would wait for the nodes that have already stopped.
+    ServerProcess::start(command, log, Signal::SIGKILL)
+}
 
-    fn start_process(&self, node: usize) -> Result<ServerProcess> {
-        let address = |port: &u16| format!("localhost:{port}");
-        let listen = address(&self.ports[node]);
-        let mut command = self.directory.server(&self.binary);
-        let (signal, log) = if self.ports.len() == 1 {
-            command.args(["start-single-node", "--store=data"]);
-            (Signal::SIGTERM, "log".to_owned())
-        } else {
-            let all: Vec<String> = self.ports.iter().map(address).collect();
-            command.arg("start").args([
-                format!("--store=data/{}", node + 1),
-                format!("--advertise-addr={listen}"),
-                format!("--join={}", all.join(",")),
-                "--cache=128MiB".to_owned(),
-                "--max-sql-memory=256MiB".to_owned(),
-            ]);
-            // An orderly shutdown would wait for the nodes that have already stopped.
-            (Signal::SIGKILL, format!("log{}", node + 1))
-        };
-        command.args([
-            CERTIFICATES,
-            &format!("--listen-addr={listen}"),
-            "--http-addr=localhost:0",
-        ]);
-        ServerProcess::start(command, &self.directory, signal, &log)
+fn is_initialized(server: &Server) -> bool {
+    // "cluster has already been initialized": an earlier answer was lost.
+    run(&mut client(server, "init", 0))
+        .map_or_else(|error| error.to_string().contains("already"), |_| true)
+}
+
+/// Waits until the loss of one of three nodes leaves a majority of every range.
+pub(crate) fn wait_until_replicated(server: &Server) -> Result<()> {
+    if server.ports.len() == 1 {
+        return Ok(());
     }
-
-    fn is_initialized(&self) -> bool {
-        let mut init = self.command("init", 0);
-        // "cluster has already been initialized": an earlier answer was lost.
-        run(&mut init).map_or_else(|error| error.to_string().contains("already"), |_| true)
-    }
-
-    fn accepts_sql(&self, node: usize) -> bool {
-        self.execute(node, "system", "SELECT 1").is_ok()
-    }
-
-    /// Waits until the loss of one of three nodes leaves a majority of every range.
-    pub(crate) fn wait_until_replicated(&self) -> Result<()> {
-        if self.ports.len() == 1 {
+    let deadline = Instant::now() + Duration::from_secs(300);
+    // Version 26.2 refuses to read `crdb_internal` unless this variable is set; versions before
+    // 25.4 do not have it.
+    let allowed = format!("SET allow_unsafe_internals = on; {IS_REPLICATED}");
+    loop {
+        let answer = execute(server, 0, "system", &allowed);
+        let answer = answer.or_else(|_| execute(server, 0, "system", IS_REPLICATED));
+        if matches!(&answer, Ok(rows) if rows.ends_with("replicated")) {
             return Ok(());
         }
-        let deadline = Instant::now() + Duration::from_secs(300);
-        // Version 26.2 refuses to read `crdb_internal` unless this variable is set; versions before
-        // 25.4 do not have it.
-        let allowed = format!("SET allow_unsafe_internals = on; {IS_REPLICATED}");
-        loop {
-            let answer = self.execute(0, "system", &allowed);
-            let answer = answer.or_else(|_| self.execute(0, "system", IS_REPLICATED));
-            if matches!(&answer, Ok(rows) if rows.ends_with("replicated")) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("after 5 minutes not all ranges have three replicas: {answer:?}");
-            }
-            thread::sleep(Duration::from_secs(1));
+        if Instant::now() > deadline {
+            bail!("after 5 minutes not all ranges have three replicas: {answer:?}");
         }
+        thread::sleep(Duration::from_secs(1));
     }
+}
 
-    /// Creates an admin user.
-    pub(crate) fn create_user(&self, user: &str, password: &str) -> Result<()> {
-        let execute = |sql: String| self.execute(0, "system", &sql);
-        // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
-        // Older versions do not have this setting, and newer versions do not need it.
-        let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
-        let _ = execute(format!("SET CLUSTER SETTING {setting} = 10610"));
-        let create = format!("CREATE USER {user} WITH PASSWORD '{password}';");
-        run(self.command("sql", 0).stdin(input(&create)?))?;
-        execute(format!("GRANT admin TO {user}"))?;
-        Ok(())
-    }
+/// Creates an admin user.
+pub(crate) fn create_user(server: &Server, user: &str) -> Result<()> {
+    let execute = |sql: String| execute(server, 0, "system", &sql);
+    // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
+    // Older versions do not have this setting, and newer versions do not need it.
+    let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
+    let _ = execute(format!("SET CLUSTER SETTING {setting} = 10610"));
+    let create = format!("CREATE USER {user} WITH PASSWORD '{}';", server.password);
+    run(client(server, "sql", 0).stdin(input(&create)?))?;
+    execute(format!("GRANT admin TO {user}"))?;
+    Ok(())
+}
 
-    /// Runs SQL as `root` on one node and returns what the client prints.
-    pub(crate) fn execute(&self, node: usize, database: &str, sql: &str) -> Result<String> {
-        let mut cockroach = self.command("sql", node);
-        run(cockroach.args(["--format=tsv", "-d", database, "-e", sql]))
-    }
+/// Runs SQL as `root` on one node and returns what the client prints.
+pub(crate) fn execute(server: &Server, node: usize, database: &str, sql: &str) -> Result<String> {
+    let mut cockroach = client(server, "sql", node);
+    run(cockroach.args(["--format=tsv", "-d", database, "-e", sql]))
+}
 
-    /// Returns a client command for one node.
-    fn command(&self, name: &str, node: usize) -> Command {
-        let mut command = self.directory.command(&self.binary);
-        let host = format!("--host=localhost:{}", self.ports[node]);
-        command.args([name, CERTIFICATES, &host]);
-        command
-    }
+/// Returns a client command for one node.
+fn client(server: &Server, name: &str, node: usize) -> Command {
+    let mut command = server.directory.command(&server.program);
+    let host = format!("--host=localhost:{}", server.ports[node]);
+    command.args([name, CERTIFICATES, &host]);
+    command
 }

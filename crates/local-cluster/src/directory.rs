@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
+use nix::unistd::User;
 
-use crate::run::{RunAs, run};
+use crate::run::{command, run};
 
 /// The shell script that removes the directory even if the program is killed.
 const WATCHDOG: &str = include_str!("watchdog.sh");
 
 /// A directory that only the user of its servers can enter. Drop it after the servers.
 pub(crate) struct Directory {
-    path: PathBuf,
-    run_as: RunAs,
+    pub(crate) path: PathBuf,
+    /// The current user if it is `None`.
+    user: Option<User>,
     /// The leader of the servers' process group.
     watchdog: Child,
 }
@@ -26,31 +28,27 @@ pub(crate) struct Directory {
 impl Directory {
     /// Creates a directory in `$TMPDIR`, else in `/tmp`: `$TMPDIR` may be missing, or closed to the
     /// user that the servers run as. `signal` ends a server at once.
-    pub(crate) fn create(run_as: RunAs, signal: &str) -> Result<Directory> {
+    pub(crate) fn create(user: Option<User>, signal: &str) -> Result<Directory> {
         let preferred = env::temp_dir();
-        let (path, watchdog) = create_in(&preferred, &run_as, signal)
-            .or_else(|_| create_in(Path::new("/tmp"), &run_as, signal))
-            .with_context(|| {
-                let preferred = preferred.display();
-                format!(
-                    "cannot use {preferred}, nor /tmp: set TMPDIR to a directory that you can write"
-                )
-            })?;
+        let created = create_in(&preferred, user.as_ref(), signal);
+        let created = created.or_else(|_| create_in(Path::new("/tmp"), user.as_ref(), signal));
+        let (path, watchdog) = created.with_context(|| {
+            let preferred = preferred.display();
+            format!(
+                "cannot use {preferred}, nor /tmp: set TMPDIR to a directory that you can write"
+            )
+        })?;
         Ok(Directory {
             path,
-            run_as,
+            user,
             watchdog,
         })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Returns a command that runs in this directory, as the user of the servers. With relative
     /// paths, no character in the path of the directory has a special meaning.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = self.run_as.command(program);
+        let mut command = command(program, self.user.as_ref());
         command.current_dir(&self.path);
         command
     }
@@ -65,7 +63,7 @@ impl Directory {
 
     /// Gives all files to the user of the servers.
     pub(crate) fn chown(&self) -> Result<()> {
-        self.run_as.chown(&self.path)
+        chown(&self.path, self.user.as_ref())
     }
 }
 
@@ -77,14 +75,14 @@ impl Drop for Directory {
 }
 
 /// Creates a directory in this one, and starts its watchdog.
-fn create_in(parent: &Path, run_as: &RunAs, signal: &str) -> Result<(PathBuf, Child)> {
+fn create_in(parent: &Path, user: Option<&User>, signal: &str) -> Result<(PathBuf, Child)> {
     let directory = tempfile::Builder::new()
         .prefix("crdb-local-cluster-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)?;
-    run_as.chown(directory.path())?;
+    chown(directory.path(), user)?;
     // This fails if the user cannot enter the directory.
-    run(run_as.command("true").current_dir(directory.path()))?;
+    run(command("true", user).current_dir(directory.path()))?;
     // Not as that user, which perhaps cannot write the parent, and so not remove the directory.
     let watchdog = Command::new("/bin/sh")
         .args(["-c", WATCHDOG, "sh", signal])
@@ -97,4 +95,12 @@ fn create_in(parent: &Path, run_as: &RunAs, signal: &str) -> Result<(PathBuf, Ch
         .spawn()
         .context("cannot start /bin/sh")?;
     Ok((directory.keep(), watchdog))
+}
+
+fn chown(directory: &Path, user: Option<&User>) -> Result<()> {
+    if let Some(user) = user {
+        let owner = format!("{}:{}", user.uid, user.gid);
+        run(Command::new("chown").args(["-R", &owner]).arg(directory))?;
+    }
+    Ok(())
 }

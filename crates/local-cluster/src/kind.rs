@@ -1,11 +1,11 @@
 //! The two kinds of server.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::binaries;
-use crate::run::{RunAs, run};
+use crate::run::{command, run};
 
 /// The database that a cluster runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,8 @@ pub enum Kind {
 
 impl Kind {
     /// Returns the kinds to run a test on: PostgreSQL always, and CockroachDB if there is a
-    /// binary: see [`Cluster::start`](crate::Cluster::start).
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `$COCKROACH` is set and names no file.
+    /// binary: see [`Cluster::start`](crate::Cluster::start). Returns an error if `$COCKROACH` is set
+    /// and names no file.
     pub fn available() -> Result<Vec<Kind>> {
         let cockroach = binaries::cockroach()?.map(|_| Kind::Cockroach);
         Ok([Kind::Postgres].into_iter().chain(cockroach).collect())
@@ -30,29 +27,30 @@ impl Kind {
 
     /// Returns the name and the version of the server that this kind starts, such as
     /// `CockroachDB v26.2.5`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if this kind is not installed or its program cannot be run.
     pub fn version(self) -> Result<String> {
-        let print =
-            |program: &Path, arguments: &[&str]| run(RunAs(None).command(program).args(arguments));
+        let mut command = command(self.program()?, None);
         match self {
             Kind::Cockroach => {
-                let binary = binaries::cockroach()?.context("no cockroach binary found")?;
-                // All versions print this line.
-                let printed = print(&binary, &["version"])?;
-                let mut lines = printed.lines();
-                let tag = lines.find_map(|line| line.strip_prefix("Build Tag:"));
-                let version = tag.unwrap_or("of an unknown version").trim();
+                let version = run(command.args(["version", "--build-tag"]))?;
                 Ok(format!("CockroachDB {version}"))
             }
             // It prints `postgres (PostgreSQL) 17.2 (Debian 17.2-1)`.
             Kind::Postgres => {
-                let printed = print(&binaries::postgres()?.join("postgres"), &["--version"])?;
+                let printed = run(command.arg("--version"))?;
                 let version = printed.split(' ').nth(2).unwrap_or_default();
                 Ok(format!("PostgreSQL {version}"))
             }
+        }
+    }
+
+    /// Returns the program of the server. The others of PostgreSQL are in the same directory.
+    pub(crate) fn program(self) -> Result<PathBuf> {
+        match self {
+            Kind::Cockroach => binaries::cockroach()?.context(
+                "no cockroach binary found: scripts/setup --cockroach downloads one, or set \
+                 COCKROACH to the path of one",
+            ),
+            Kind::Postgres => Ok(binaries::postgres()?.join("postgres")),
         }
     }
 }

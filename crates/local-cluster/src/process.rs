@@ -10,8 +10,6 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::directory::Directory;
-
 /// A server process. Dropping it stops the server.
 ///
 /// The server is a child of this program, which alone waits for it. So its process id is its own
@@ -23,14 +21,12 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts a server of this directory. `signal` stops it. Its output goes to the file `log`.
+    /// Starts a server. Its output goes to the file `log`. `signal` stops it.
     pub(crate) fn start(
         mut server: Command,
-        directory: &Directory,
+        log: PathBuf,
         signal: Signal,
-        log: &str,
     ) -> Result<ServerProcess> {
-        let log = directory.path().join(log);
         let file = File::create(&log)?;
         let child = server
             .stdin(Stdio::null())
@@ -63,25 +59,23 @@ impl ServerProcess {
 
     /// Stops the server, if it runs, and waits until it has ended.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        self.stop_with(self.signal)
-    }
-
-    /// Kills the server, if it runs, with SIGKILL, and waits until it has ended.
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        self.stop_with(Signal::SIGKILL)
-    }
-
-    fn stop_with(&mut self, signal: Signal) -> Result<()> {
         if self.is_running() {
-            kill(Pid::from_raw(self.child.id().cast_signed()), signal)?;
+            kill(Pid::from_raw(self.child.id().cast_signed()), self.signal)?;
         }
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.is_running() {
             if Instant::now() > deadline {
-                self.child.kill()?;
+                return self.kill();
             }
             thread::sleep(Duration::from_millis(10));
         }
+        Ok(())
+    }
+
+    /// Kills the server, if it runs, with SIGKILL, and waits until it has ended.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
         Ok(())
     }
 }

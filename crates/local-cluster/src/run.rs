@@ -9,46 +9,31 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::{Uid, User};
 
-/// The user to run a program as: the current user if it is `None`.
-pub(crate) struct RunAs(pub(crate) Option<User>);
-
-impl RunAs {
-    /// Returns the user to run PostgreSQL as: `postgres` if the current user is root, because
-    /// PostgreSQL refuses to run as root, else the current user.
-    pub(crate) fn for_postgres() -> Result<RunAs> {
-        if !Uid::effective().is_root() {
-            return Ok(RunAs(None));
-        }
-        let user = User::from_name("postgres")?.context(
-            "PostgreSQL refuses to run as root, and there is no user postgres to run it as",
-        )?;
-        Ok(RunAs(Some(user)))
+/// Returns the user to run PostgreSQL as: `postgres` if the current user is root, because PostgreSQL
+/// refuses to run as root, else the current user, which is `None`.
+pub(crate) fn postgres_user() -> Result<Option<User>> {
+    if !Uid::effective().is_root() {
+        return Ok(None);
     }
+    let user = User::from_name("postgres")?
+        .context("PostgreSQL refuses to run as root, and there is no user postgres to run it as")?;
+    Ok(Some(user))
+}
 
-    /// Returns a command for a program.
-    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        if let Some(user) = &self.0 {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        // These variables would win over the defaults of the servers and their clients.
-        for (name, _) in env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("PG") || text.starts_with("COCKROACH_") {
-                command.env_remove(name);
-            }
-        }
-        command
+/// Returns a command for a program, as this user if there is one.
+pub(crate) fn command(program: impl AsRef<Path>, user: Option<&User>) -> Command {
+    let mut command = Command::new(program.as_ref());
+    if let Some(user) = user {
+        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
-
-    /// Changes the owner of a directory and its contents to this user.
-    pub(crate) fn chown(&self, directory: &Path) -> Result<()> {
-        if let Some(user) = &self.0 {
-            let owner = format!("{}:{}", user.uid, user.gid);
-            run(Command::new("chown").args(["-R", &owner]).arg(directory))?;
+    // These variables would win over the defaults of the servers and their clients.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("PG") || text.starts_with("COCKROACH_") {
+            command.env_remove(name);
         }
-        Ok(())
     }
+    command
 }
 
 /// Returns a standard input with a short text. All users of the machine can read the arguments of a

@@ -11,7 +11,7 @@ const PUBLISH: &str = r#"
 name=cockroach-$1.linux-amd64
 mkdir -p bin scripts "$name"
 printf '#!/bin/sh\necho Linux x86_64\n' >bin/uname
-printf '#!/bin/sh\necho "Build Tag:        %s"\n' "$1" >"$name/cockroach"
+printf '#!/bin/sh\necho %s\n' "$1" >"$name/cockroach"
 chmod +x bin/uname "$name/cockroach"
 tar -czf "$name.tgz" "$name"
 sum=$({ sha256sum 2>/dev/null || shasum -a 256; } <"$name.tgz" | cut -c -64)

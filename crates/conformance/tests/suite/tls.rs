@@ -51,7 +51,7 @@ fn servers() -> Vec<Server> {
 /// Returns the connection string of a row.
 fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path) -> String {
     let cluster = &server.cluster;
-    let (user, password, port) = (cluster.user(), cluster.password(), cluster.port());
+    let (password, port) = (cluster.password(), cluster.port());
     let mut parameters = String::new();
     let mut add = |name: &str, value: &Path| parameters += &format!("{name}={}&", value.display());
     if !sslmode.is_empty() {
@@ -66,11 +66,11 @@ fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path)
         _ => {}
     }
     if server.sends_client_certificate {
-        let (certificate, key) = cluster.client_certificate();
-        add("sslcert", &certificate);
-        add("sslkey", &key);
+        let client = cluster.directory().join("client");
+        add("sslcert", &client.join("client.demo.crt"));
+        add("sslkey", &client.join("client.demo.key"));
     }
-    format!("postgresql://{user}:{password}@{host}:{port}/defaultdb?{parameters}")
+    format!("postgresql://demo:{password}@{host}:{port}/defaultdb?{parameters}")
 }
 
 /// Returns whether psql connects and runs a statement.

@@ -15,7 +15,8 @@ count() { grep -c "^$1" "$calls"; }
 fail() { echo "ERROR: $1" >&2; exit 1; }
 [ -z "$COCKROACH_INSECURE" ] || fail "--insecure and --certs-dir"
 case "$1" in
-    start) flags='certs-dir|store|listen-addr|advertise-addr|http-addr|join|cache|max-sql-memory' ;;
+    version) echo v21.2.17; exit ;;
+    start) flags='certs-dir|store|listen-addr|http-addr|join|cache|max-sql-memory' ;;
     start-single-node) flags='certs-dir|store|listen-addr|http-addr' ;;
     init) flags='certs-dir|host' ;;
     sql) flags='certs-dir|host|format' ;;
@@ -24,7 +25,6 @@ esac
 host=$(printf '%s\n' "$@" | sed -n 's/^--host=//p')
 case "$*" in
     start*) exec sleep 600 ;;
-    version*) echo 'Build Tag:        v21.2.17'; exit ;;
     init*)
         [ "$(count start)" = 3 ] || fail "cannot dial server"
         [ "$(count init)" -gt 2 ] || fail "the answer is lost"
