@@ -5,36 +5,66 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use crdb_local_cluster::{Cluster, Kind};
 use nix::unistd::{Pid, setpgid};
 
-use crate::state::State;
+use crate::files;
 
-/// The line that the daemon prints when the cluster is ready.
-pub const READY: &str = "ready\n";
+/// The last line that the daemon prints if the cluster has started.
+pub const READY: &str = "ready";
 
-/// Starts the cluster and runs until it receives `stop`. Prints [`READY`], or an error if the
-/// cluster does not start.
-pub fn run(nodes: Option<usize>) -> Result<()> {
-    let (cluster, listener) = start(nodes).inspect_err(|error| println!("{error:#}"))?;
+/// Starts the cluster, prints what has started or an error, and runs until it receives `stop`.
+pub fn run(nodes: Option<&str>) -> Result<()> {
+    let (cluster, listener, server) = start(nodes).inspect_err(|error| println!("{error:#}"))?;
     // Until now Ctrl-C has stopped this process too. From now on it survives the terminal.
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-    print!("{READY}");
+    println!("{READY}");
     for connection in listener.incoming().flatten() {
-        // A connection that sends no data is a liveness check.
-        let message = receive(&connection).unwrap_or_default();
-        if message == "stop" {
+        let request = receive(&connection).unwrap_or_default();
+        if request == "stop" {
             // `stop` waits until the connection is closed: stop the servers first.
             drop(cluster);
             break;
         }
-        // The answer is empty or an error.
-        if let Err(error) = serve(&cluster, &message) {
-            let _ = write!(&connection, "{error:#}");
-        }
+        let answer = answer(&cluster, &server, &request);
+        let answer = answer.unwrap_or_else(|error| format!("Error: {error:#}"));
+        let _ = (&connection).write_all(answer.as_bytes());
     }
     Ok(())
+}
+
+fn start(nodes: Option<&str>) -> Result<(Cluster, UnixListener, String)> {
+    files::prepare()?;
+    let cluster = match nodes {
+        None => Cluster::start()?,
+        Some(nodes) => Cluster::start_nodes(number(nodes)?)?,
+    };
+    let server = describe(&cluster, nodes)?;
+    let (listener, is_written) = files::write(&cluster)?;
+    println!("Started {server}");
+    if is_written {
+        println!("Written to .env. Try: cargo run --example postgres-basic");
+    } else {
+        println!(
+            "Your .env exists and was not changed. To use this cluster:\n\
+             export DATABASE_URL=\"$(scripts/local-cluster url)\""
+        );
+    }
+    Ok((cluster, listener, server))
+}
+
+/// Returns what runs, why it is PostgreSQL, and the connection string.
+fn describe(cluster: &Cluster, nodes: Option<&str>) -> Result<String> {
+    let more = match (cluster.kind(), nodes) {
+        (Kind::Cockroach, Some("3")) => ", 3 nodes",
+        (Kind::Cockroach, _) => "",
+        (Kind::Postgres, _) => {
+            ", because there is no CockroachDB binary: scripts/setup --cockroach downloads one"
+        }
+    };
+    let (version, url) = (cluster.kind().version()?, cluster.url());
+    Ok(format!("{version}{more}.\nDATABASE_URL='{url}'"))
 }
 
 /// Returns the line that a client sends, with invalid UTF-8 replaced.
@@ -45,34 +75,29 @@ fn receive(connection: &UnixStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&line).trim().to_owned())
 }
 
-fn serve(cluster: &Cluster, message: &str) -> Result<()> {
-    match message.split_once(' ') {
-        Some(("kill", node)) => cluster.kill(node.parse()?),
-        Some(("restart", node)) => cluster.restart_node(node.parse()?),
-        _ => Ok(()),
+fn answer(cluster: &Cluster, server: &str, request: &str) -> Result<String> {
+    let running = format!(
+        "A local cluster is already running: {server}\n\
+         To start another one, stop it first: scripts/local-cluster stop"
+    );
+    let words: Vec<&str> = request.split(' ').collect();
+    match words[..] {
+        ["url"] => Ok(cluster.url()),
+        ["kill", node] => {
+            cluster.kill(number(node)?)?;
+            Ok(format!("Node {node} was killed."))
+        }
+        ["restart", node] => {
+            cluster.restart_node(number(node)?)?;
+            Ok(format!("Node {node} runs again."))
+        }
+        ["start"] => Ok(running),
+        ["start", _] => bail!(running),
+        _ => bail!("unknown request"),
     }
 }
 
-fn start(nodes: Option<usize>) -> Result<(Cluster, UnixListener)> {
-    State::prepare()?;
-    let cluster = nodes.map_or_else(Cluster::start, Cluster::start_nodes)?;
-    let state = State {
-        url: cluster.url(),
-        server: server(cluster.kind(), nodes)?,
-    };
-    let listener = state.write(cluster.directory())?;
-    Ok((cluster, listener))
-}
-
-/// Describes what runs. Says why it is PostgreSQL.
-fn server(kind: Kind, nodes: Option<usize>) -> Result<String> {
-    let version = kind.version()?;
-    Ok(match (kind, nodes) {
-        (Kind::Cockroach, Some(nodes @ 2..)) => format!("{version}, {nodes} nodes"),
-        (Kind::Cockroach, _) => version,
-        (Kind::Postgres, _) => format!(
-            "{version}, because there is no CockroachDB binary: scripts/setup --cockroach \
-             downloads one"
-        ),
-    })
+fn number(argument: &str) -> Result<usize> {
+    let number = argument.parse();
+    number.with_context(|| format!("{argument} is not a number of nodes or of a node"))
 }

@@ -9,11 +9,7 @@ use anyhow::{Context, Result, bail};
 use crdb_local_cluster::Kind;
 
 mod daemon;
-mod state;
-
-use state::State;
-
-const NONE_RUNS: &str = "no local cluster is running; scripts/local-cluster start starts one";
+mod files;
 
 const USAGE: &str = "\
 Usage: scripts/local-cluster start [--nodes 3] | stop | url | kill N | restart N
@@ -42,16 +38,14 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     let result = match arguments[..] {
         ["start"] => start(None),
-        ["start", "--nodes", nodes] => number(nodes).and_then(|nodes| start(Some(nodes))),
+        ["start", "--nodes", nodes] => start(Some(nodes)),
         ["stop"] => stop(),
-        ["url"] => url(),
-        ["kill", node] => number(node).and_then(|node| send("kill", node, "was killed")),
-        ["restart", node] => number(node).and_then(|node| send("restart", node, "runs again")),
+        ["url"] | ["kill" | "restart", _] => forward(&arguments.join(" ")),
         // Internal: scripts/test prints the servers that the tests run on.
         ["servers"] => servers(),
         // Internal: `start` runs this in the background.
         ["daemon"] => daemon::run(None),
-        ["daemon", nodes] => number(nodes).and_then(|nodes| daemon::run(Some(nodes))),
+        ["daemon", nodes] => daemon::run(Some(nodes)),
         ["--help" | "-h" | "help"] => say(USAGE),
         _ => {
             let _ = writeln!(io::stderr(), "{USAGE}");
@@ -75,25 +69,13 @@ fn say(lines: &str) -> Result<()> {
     }
 }
 
-fn number(argument: &str) -> Result<usize> {
-    let number = argument.parse();
-    number.with_context(|| format!("{argument} is not a number of nodes or of a node"))
-}
-
-fn start(nodes: Option<usize>) -> Result<()> {
-    if let Some((state, _)) = running()? {
-        let running = format!(
-            "A local cluster is already running: {}.\nDATABASE_URL='{}'\n\
-             To start another one, stop it first: scripts/local-cluster stop",
-            state.server, state.url
-        );
-        if nodes.is_some_and(|nodes| nodes != state.nodes()) {
-            bail!(running);
-        }
+fn start(nodes: Option<&str>) -> Result<()> {
+    let request = [Some("start"), nodes].into_iter().flatten();
+    if let Some(running) = ask(&request.collect::<Vec<_>>().join(" "))? {
         return say(&running);
     }
-    State::remove()?;
-    if nodes == Some(3) {
+    files::remove()?;
+    if nodes == Some("3") {
         let _ = writeln!(
             io::stderr(),
             "Starting three nodes; it takes about a minute until each range is on all of them."
@@ -103,67 +85,43 @@ fn start(nodes: Option<usize>) -> Result<()> {
         .args(["-c", WITHOUT_DESCRIPTORS])
         .arg(env::current_exe()?)
         .arg("daemon")
-        .args(nodes.map(|nodes| nodes.to_string()))
+        .args(nodes)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .context("cannot start the background process of the cluster")?;
-    let mut output = BufReader::new(daemon.stdout.take().context("no output")?);
-    let mut printed = String::new();
-    output.read_line(&mut printed)?;
-    if printed != daemon::READY {
-        output.read_to_string(&mut printed)?;
-        // Another `start` may have started a cluster meanwhile.
-        if running()?.is_none() {
-            State::remove()?;
+    let mut printed = Vec::new();
+    for line in BufReader::new(daemon.stdout.take().context("no output")?).lines() {
+        let line = line?;
+        if line == daemon::READY {
+            return say(&printed.join("\n"));
         }
-        bail!("{}", printed.trim_end());
+        printed.push(line);
     }
-    let state = State::read()?.context("the cluster stopped right after it had started")?;
-    let next = if state.write_dotenv()? {
-        "Written to .env. Try: cargo run --example postgres-basic"
-    } else {
-        "Your .env exists and was not changed. To use this cluster:\n\
-         export DATABASE_URL=\"$(scripts/local-cluster url)\""
-    };
-    say(&format!(
-        "Started {}.\nDATABASE_URL='{}'\n{next}",
-        state.server, state.url
-    ))
+    // Another `start` may have started a cluster meanwhile.
+    if ask("url")?.is_none() {
+        files::remove()?;
+    }
+    bail!("{}", printed.join("\n"))
 }
 
 fn stop() -> Result<()> {
-    let result = match running()? {
+    let stopped = match ask("stop")? {
         None => "No local cluster is running.",
-        Some((_, mut connection)) => {
-            connection.write_all(b"stop\n")?;
-            // The daemon closes the connection when the server has stopped.
-            connection.read_to_end(&mut Vec::new())?;
-            "Stopped the local cluster."
-        }
+        Some(_) => "Stopped the local cluster.",
     };
     // The files are there even if the daemon was killed.
-    if State::remove()? {
+    if files::remove()? {
         say("Removed .env.")?;
     }
-    say(result)
+    say(stopped)
 }
 
-fn url() -> Result<()> {
-    say(&running()?.context(NONE_RUNS)?.0.url)
-}
-
-/// Sends a command for a node to the daemon.
-fn send(command: &str, node: usize, done: &str) -> Result<()> {
-    let (_, mut connection) = running()?.context(NONE_RUNS)?;
-    writeln!(connection, "{command} {node}")?;
-    let mut error = String::new();
-    connection.read_to_string(&mut error)?;
-    if !error.is_empty() {
-        bail!("{error}");
-    }
-    say(&format!("Node {node} {done}."))
+/// Sends a command to the daemon and prints its answer.
+fn forward(command: &str) -> Result<()> {
+    say(&ask(command)?
+        .context("no local cluster is running; scripts/local-cluster start starts one")?)
 }
 
 fn servers() -> Result<()> {
@@ -172,10 +130,16 @@ fn servers() -> Result<()> {
     say(&versions.join(" and "))
 }
 
-/// Returns the state of the running cluster and a connection to its daemon.
-fn running() -> Result<Option<(State, UnixStream)>> {
-    let Some(state) = State::read()? else {
+/// Sends a command to the daemon and returns its answer, or `None` if there is no daemon.
+fn ask(command: &str) -> Result<Option<String>> {
+    let Ok(mut daemon) = UnixStream::connect(files::SOCKET) else {
         return Ok(None);
     };
-    Ok(State::connect().map(|connection| (state, connection)))
+    writeln!(daemon, "{command}")?;
+    let mut answer = String::new();
+    daemon.read_to_string(&mut answer)?;
+    match answer.strip_prefix("Error: ") {
+        Some(error) => bail!("{error}"),
+        None => Ok(Some(answer)),
+    }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::unistd::Uid;
 
@@ -31,13 +31,10 @@ fn any_tmpdir_works_and_its_string_is_that_of_psql() {
     create(&private, 0o700);
     let missing = base.path().join("missing");
     let is_root = Uid::effective().is_root();
-    for (tmpdir, is_used) in [(&long, true), (&private, !is_root), (&missing, false)] {
+    for (tmpdir, is_used) in [(long, true), (private, !is_root), (missing, false)] {
         let directory = Directory::new(Some(""));
         let mut start = directory.command("start");
-        start.env("TMPDIR", tmpdir).env("PATH", "/usr/bin:/bin");
-        start.env("XDG_CACHE_HOME", "/nonexistent");
-        let printed = String::from_utf8(start.output().unwrap().stdout).unwrap();
-        assert!(printed.starts_with("Started PostgreSQL"), "{printed}");
+        start.env("TMPDIR", &tmpdir).output().unwrap();
         let cluster = fs::read_link(directory.path(".local-cluster/cluster")).unwrap();
         assert_eq!(cluster.starts_with(tmpdir), is_used, "{cluster:?}");
         let url = directory.run("url");
@@ -77,8 +74,8 @@ fn what_a_killed_program_left_is_removed_if_it_has_the_password() {
         fs::write(left.path().join("password"), password).unwrap();
         fs::create_dir(directory.path(".local-cluster")).unwrap();
         symlink(left.path(), directory.path(".local-cluster/cluster")).unwrap();
-        let state = "postgresql://demo:secret@localhost:1/defaultdb\nPostgreSQL\n";
-        fs::write(directory.path(".local-cluster/state"), state).unwrap();
+        let dotenv = "DATABASE_URL='postgresql://demo:secret@localhost:1/defaultdb'\n";
+        fs::write(directory.path(".local-cluster/env"), dotenv).unwrap();
         assert_eq!(directory.run("stop"), "No local cluster is running.\n");
         assert_eq!(left.path().exists(), !is_removed);
         assert!(!directory.path(".local-cluster").exists());
@@ -87,12 +84,14 @@ fn what_a_killed_program_left_is_removed_if_it_has_the_password() {
 
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
-    // Not even root can write here: on Linux, or on macOS.
-    let mut here = ["/proc", "/"]
-        .into_iter()
-        .filter(|path| Path::new(path).exists());
+    // Not even root can write here.
+    let here = if Path::new("/proc").exists() {
+        "/proc"
+    } else {
+        "/"
+    };
     let mut start = Directory::new(Some("")).command("start");
-    let output = start.current_dir(here.next().unwrap()).output().unwrap();
+    let output = start.current_dir(here).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     let words = "Error: cannot write .local-cluster in /";
     assert!(printed.starts_with(words), "{printed}");
@@ -107,25 +106,17 @@ fn the_script_runs_in_the_checkout_wherever_and_however_it_is_called() {
     symlink(SCRIPT, directory.path("link")).unwrap();
     let root = fs::canonicalize(SCRIPT).unwrap();
     let root = root.parent().unwrap().parent().unwrap();
-    let path = format!("{}:/usr/bin:/bin", directory.path("").display());
-    for (script, current) in [
-        ("scripts/local-cluster", root),
-        ("./link", &directory.path("")),
-        (SCRIPT, Path::new("/")),
-    ] {
+    let here = directory.path("");
+    for (script, current) in [("scripts/local-cluster", root), ("./link", &here)] {
         let output = Command::new(script)
             .arg("url")
             .current_dir(current)
-            .env("PATH", &path)
+            .env("PATH", format!("{}:/usr/bin:/bin", here.display()))
             .env("CDPATH", root)
-            .env("GREP_OPTIONS", "--color=always")
             .env_remove("HOME")
-            .stderr(Stdio::inherit())
             .output();
-        let expected = format!(
-            "{}: run --quiet --bin local-cluster -- url\n",
-            root.display()
-        );
+        let root = root.display();
+        let expected = format!("{root}: run --quiet --bin local-cluster -- url\n");
         assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), expected);
     }
 }

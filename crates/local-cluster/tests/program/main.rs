@@ -4,16 +4,15 @@ mod cockroach;
 mod command;
 mod environment;
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 /// A directory in which the program runs. The cluster is stopped even if an assertion fails.
 struct Directory {
     directory: TempDir,
-    /// The value of `COCKROACH`. Without it, the tests' own.
+    /// The only CockroachDB, if it is `Some`; if it is empty, there is none.
     cockroach: Option<&'static str>,
 }
 
@@ -34,8 +33,13 @@ impl Directory {
         command
             .args(arguments.split(' '))
             .current_dir(&self.directory)
-            .envs(self.cockroach.map(|path| ("COCKROACH", path)))
             .env("COCKROACH_INSECURE", "true");
+        if let Some(cockroach) = self.cockroach {
+            command
+                .env("COCKROACH", cockroach)
+                .env("PATH", "/usr/bin:/bin")
+                .env("XDG_CACHE_HOME", "/nonexistent");
+        }
         command
     }
 
@@ -43,15 +47,6 @@ impl Directory {
     fn run(&self, arguments: &str) -> String {
         let output = self.command(arguments).output().unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    }
-
-    /// Starts the background process and waits until the cluster is ready.
-    fn daemon(&self, arguments: &str) -> Child {
-        let mut daemon = self.command(arguments);
-        let mut daemon = daemon.stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = BufReader::new(daemon.stdout.take().unwrap()).lines();
-        assert_eq!(output.next().unwrap().unwrap(), "ready");
-        daemon
     }
 }
 
