@@ -1,8 +1,7 @@
 //! Issues certificates for servers and clients.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -30,23 +29,18 @@ impl Authority {
         Ok(fs::write(path, self.0.pem())?)
     }
 
-    /// Issues a certificate for a server or a client, and writes it and its key to `FILE.crt` and
-    /// `FILE.key`.
-    ///
-    /// `names` are the host names and IP addresses of a server; a client has none.
+    /// Issues a certificate with this common name, for the host names and IP addresses of a server or
+    /// for a client, which has none. Writes it and its key to `FILE.crt` and `FILE.key`.
     pub(crate) fn issue(
         &self,
         file: &Path,
-        subject: &str,
-        names: &[&str],
+        name: &str,
+        hosts: &[&str],
         is_expired: bool,
     ) -> Result<()> {
-        let mut parameters = parameters(subject, names)?;
+        let mut parameters = parameters(name, hosts)?;
         parameters.is_ca = IsCa::ExplicitNoCa;
-        parameters.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -60,21 +54,20 @@ impl Authority {
         let certificate = parameters.signed_by(&key, &self.0)?;
         fs::write(file.with_added_extension("crt"), certificate.pem())?;
         // Servers and libpq refuse a key that others can read.
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create_new(true).mode(0o600);
-        let mut file = options.open(file.with_added_extension("key"))?;
-        Ok(file.write_all(key.serialize_pem().as_bytes())?)
+        let file = file.with_added_extension("key");
+        fs::write(&file, key.serialize_pem())?;
+        Ok(fs::set_permissions(&file, Permissions::from_mode(0o600))?)
     }
 }
 
 /// Returns what all certificates have in common. They are valid for a year: some TLS libraries refuse
 /// those that are valid for longer.
-fn parameters(subject: &str, names: &[&str]) -> Result<CertificateParams> {
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    let mut parameters = CertificateParams::new(names)?;
+fn parameters(name: &str, hosts: &[&str]) -> Result<CertificateParams> {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let mut parameters = CertificateParams::new(hosts)?;
     parameters.distinguished_name = rcgen::DistinguishedName::new();
-    let name = &mut parameters.distinguished_name;
-    name.push(DnType::CommonName, subject);
+    let subject = &mut parameters.distinguished_name;
+    subject.push(DnType::CommonName, name);
     parameters.not_before = SystemTime::now().into();
     parameters.not_after = parameters.not_before + Duration::from_hours(365 * 24);
     Ok(parameters)

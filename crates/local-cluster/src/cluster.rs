@@ -30,7 +30,7 @@ use crate::server::Server;
 /// # Errors
 ///
 /// A function that starts a server returns an error if its program is not installed, or if it does
-/// not accept connections within a minute. Other functions return an error if no server runs, if it
+/// not accept connections within 5 minutes. Other functions return an error if no server runs, if it
 /// rejects the SQL, or if there is no such node.
 pub struct Cluster {
     /// One for each node. They are dropped before `server`, which has their directory.
@@ -68,13 +68,10 @@ impl Cluster {
         Cluster::start_configured(kind, None, 1)
     }
 
-    /// Starts a CockroachDB cluster of 1 or 3 nodes. With 3, waits until the cluster survives the
-    /// loss of a node: until all ranges have three replicas, which takes about 40 seconds.
-    pub fn start_nodes(nodes: usize) -> Result<Cluster> {
-        if nodes != 1 && nodes != 3 {
-            bail!("a cluster has 1 or 3 nodes here, not {nodes}: 3 are enough to lose one");
-        }
-        Cluster::start_configured(Kind::Cockroach, None, nodes)
+    /// Starts three nodes of CockroachDB. Waits until the cluster survives the loss of a node: until
+    /// all ranges have three replicas, which takes about 40 seconds.
+    pub fn start_three_nodes() -> Result<Cluster> {
+        Cluster::start_configured(Kind::Cockroach, None, 3)
     }
 
     /// Starts PostgreSQL with a fault. CockroachDB cannot be started with one.
@@ -100,17 +97,11 @@ impl Cluster {
         };
         fs::write(server.directory.path.join("password"), &server.password)?;
         write_certificates(&server.directory.path, fault)?;
-        if kind == Kind::Postgres {
-            postgres::configure(&server)?;
-        }
-        let processes = Mutex::new(start_all(&server)?);
-        match kind {
-            Kind::Cockroach => {
-                cockroach::create_user(&server, USER)?;
-                cockroach::wait_until_replicated(&server)?;
-            }
-            Kind::Postgres => postgres::create_user(&server, USER, DATABASE)?,
-        }
+        let processes = match kind {
+            Kind::Cockroach => cockroach::create(&server, USER)?,
+            Kind::Postgres => vec![postgres::create(&server, USER, DATABASE)?],
+        };
+        let processes = Mutex::new(processes);
         Ok(Cluster { processes, server })
     }
 
@@ -185,69 +176,45 @@ impl Cluster {
     /// Runs SQL like [`Cluster::execute`], in another database.
     pub fn execute_in(&self, database: &str, sql: &str) -> Result<String> {
         match self.kind() {
-            Kind::Cockroach => cockroach::execute(&self.server, self.running_node(), database, sql),
+            Kind::Cockroach => {
+                let running = self
+                    .processes()
+                    .iter_mut()
+                    .position(ServerProcess::is_running);
+                cockroach::execute(&self.server, running.unwrap_or(0), database, sql)
+            }
             Kind::Postgres => postgres::execute(&self.server, database, sql),
         }
     }
 
-    /// Stops the server, or all nodes, and waits until they have ended. Their connections are closed;
-    /// their files stay, and [`Cluster::restart`] starts them again.
-    ///
-    /// Stopping a stopped server does nothing.
-    pub fn stop(&self) -> Result<()> {
-        let mut processes = self.processes();
-        processes.iter_mut().try_for_each(ServerProcess::stop)
-    }
-
-    /// Stops the server, or all nodes, if they run, and starts them again on the same ports with the
-    /// same data.
-    pub fn restart(&self) -> Result<()> {
-        self.stop()?;
-        *self.processes() = start_all(&self.server)?;
-        Ok(())
-    }
-
-    /// Kills a node of CockroachDB with SIGKILL and waits until it has ended. The first node is
-    /// node 1.
+    /// Kills a node, if it runs, and waits until it has ended. The first node is node 1. CockroachDB
+    /// gets SIGKILL. PostgreSQL is one node, and closes its clients' connections.
     pub fn kill(&self, node: usize) -> Result<()> {
         let last = self.server.ports.len();
-        if self.kind() == Kind::Postgres {
-            bail!("PostgreSQL has no nodes: this needs CockroachDB");
-        }
         if node < 1 || node > last {
             bail!("there is no node {node}: the last node is {last}");
         }
-        self.processes()[node - 1].kill()
+        self.processes()[node - 1].stop()
     }
 
-    /// Kills a node of CockroachDB, if it runs, and starts it again on the same port with the same
-    /// data. If all 3 nodes run, waits until the cluster survives the loss of a node again.
-    pub fn restart_node(&self, node: usize) -> Result<()> {
+    /// Kills a node, if it runs, and starts it again on the same port with the same data. If all
+    /// nodes run, waits until the cluster survives the loss of one of three again.
+    pub fn restart(&self, node: usize) -> Result<()> {
         self.kill(node)?;
-        let mut started = cockroach::start(&self.server, node - 1..node)?;
-        self.processes()[node - 1] = started.remove(0);
-        if self.processes().iter_mut().all(ServerProcess::is_running) {
-            cockroach::wait_until_replicated(&self.server)?;
+        let started = match self.kind() {
+            Kind::Cockroach => cockroach::start(&self.server, node - 1..node)?.remove(0),
+            Kind::Postgres => postgres::start(&self.server)?,
+        };
+        let mut processes = self.processes();
+        processes[node - 1] = started;
+        if processes.iter_mut().all(ServerProcess::is_running) {
+            cockroach::wait_until_replicated(&self.server, &mut processes)?;
         }
         Ok(())
-    }
-
-    /// Returns the index of a node that has not been stopped; 0 if there is none.
-    fn running_node(&self) -> usize {
-        let mut processes = self.processes();
-        let running = processes.iter_mut().position(ServerProcess::is_running);
-        running.unwrap_or(0)
     }
 
     fn processes(&self) -> MutexGuard<'_, Vec<ServerProcess>> {
         self.processes.lock().unwrap()
-    }
-}
-
-fn start_all(server: &Server) -> Result<Vec<ServerProcess>> {
-    match server.kind {
-        Kind::Cockroach => cockroach::start(server, 0..server.ports.len()),
-        Kind::Postgres => Ok(vec![postgres::start(server)?]),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use crate::process::ServerProcess;
@@ -21,6 +21,21 @@ const IS_REPLICATED: &str = "SELECT CASE WHEN
     AND (SELECT sum((metrics->>'ranges.underreplicated')::FLOAT8) FROM crdb_internal.kv_store_status) = 0
     THEN 'replicated' ELSE 'not yet' END";
 
+/// Starts all nodes and creates an admin user.
+pub(crate) fn create(server: &Server, user: &str) -> Result<Vec<ServerProcess>> {
+    let mut nodes = start(server, 0..server.ports.len())?;
+    // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
+    // Older versions do not have this setting, and newer versions do not need it.
+    let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
+    let set = format!("SET CLUSTER SETTING {setting} = 10610");
+    let _ = execute(server, 0, "system", &set);
+    let password = &server.password;
+    let create = format!("CREATE USER {user} WITH PASSWORD '{password}'; GRANT admin TO {user};");
+    run(client(server, "sql", 0).stdin(input(&create)?))?;
+    wait_until_replicated(server, &mut nodes)?;
+    Ok(nodes)
+}
+
 /// Starts these nodes and waits until they accept SQL.
 pub(crate) fn start(server: &Server, nodes: Range<usize>) -> Result<Vec<ServerProcess>> {
     let processes: Result<_> = nodes
@@ -29,7 +44,11 @@ pub(crate) fn start(server: &Server, nodes: Range<usize>) -> Result<Vec<ServerPr
         .collect();
     let mut processes: Vec<ServerProcess> = processes?;
     if processes.len() > 1 {
-        processes[0].wait_until(|| is_initialized(server))?;
+        processes[0].wait_until(|| match run(&mut client(server, "init", 0)) {
+            Ok(_) => true,
+            // "cluster has already been initialized": an earlier answer was lost.
+            Err(error) => error.to_string().contains("already"),
+        })?;
     }
     for (node, process) in nodes.zip(&mut processes) {
         process.wait_until(|| execute(server, node, "system", "SELECT 1").is_ok())?;
@@ -55,45 +74,21 @@ fn start_process(server: &Server, node: usize) -> Result<ServerProcess> {
     ServerProcess::start(command, log, Signal::SIGKILL)
 }
 
-fn is_initialized(server: &Server) -> bool {
-    // "cluster has already been initialized": an earlier answer was lost.
-    run(&mut client(server, "init", 0))
-        .map_or_else(|error| error.to_string().contains("already"), |_| true)
-}
-
 /// Waits until the loss of one of three nodes leaves a majority of every range.
-pub(crate) fn wait_until_replicated(server: &Server) -> Result<()> {
-    if server.ports.len() == 1 {
+pub(crate) fn wait_until_replicated(server: &Server, nodes: &mut [ServerProcess]) -> Result<()> {
+    if nodes.len() == 1 {
         return Ok(());
     }
-    let deadline = Instant::now() + Duration::from_secs(300);
     // Version 26.2 refuses to read `crdb_internal` unless this variable is set; versions before
     // 25.4 do not have it.
     let allowed = format!("SET allow_unsafe_internals = on; {IS_REPLICATED}");
-    loop {
-        let answer = execute(server, 0, "system", &allowed);
-        let answer = answer.or_else(|_| execute(server, 0, "system", IS_REPLICATED));
-        if matches!(&answer, Ok(rows) if rows.ends_with("replicated")) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("after 5 minutes not all ranges have three replicas: {answer:?}");
-        }
+    nodes[0].wait_until(|| {
         thread::sleep(Duration::from_secs(1));
-    }
-}
-
-/// Creates an admin user.
-pub(crate) fn create_user(server: &Server, user: &str) -> Result<()> {
-    let execute = |sql: String| execute(server, 0, "system", &sql);
-    // CockroachDB 22.1 hashes passwords more often than postgres and tokio-postgres accept.
-    // Older versions do not have this setting, and newer versions do not need it.
-    let setting = "server.user_login.password_hashes.default_cost.scram_sha_256";
-    let _ = execute(format!("SET CLUSTER SETTING {setting} = 10610"));
-    let create = format!("CREATE USER {user} WITH PASSWORD '{}';", server.password);
-    run(client(server, "sql", 0).stdin(input(&create)?))?;
-    execute(format!("GRANT admin TO {user}"))?;
-    Ok(())
+        [allowed.as_str(), IS_REPLICATED].iter().any(|sql| {
+            let answer = execute(server, 0, "system", sql);
+            answer.is_ok_and(|rows| rows.ends_with("replicated"))
+        })
+    })
 }
 
 /// Runs SQL as `root` on one node and returns what the client prints.

@@ -1,6 +1,7 @@
 //! The background process that `local-cluster start` leaves running. It holds the cluster until
 //! `local-cluster stop` connects to its socket, and kills and restarts nodes.
 
+use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -14,9 +15,10 @@ use crate::files;
 /// The last line that the daemon prints if the cluster has started.
 pub const READY: &str = "ready";
 
-/// Starts the cluster, prints what has started or an error, and runs until it receives `stop`.
-pub fn run(nodes: Option<&str>) -> Result<()> {
-    let (cluster, listener, server) = start(nodes).inspect_err(|error| println!("{error:#}"))?;
+/// Starts one node, or three. Prints what runs, or an error, and runs until it receives `stop`.
+pub fn run(three_nodes: bool) -> Result<()> {
+    let started = start(three_nodes).inspect_err(|error| println!("{error:#}"));
+    let (cluster, listener, server) = started?;
     // Until now Ctrl-C has stopped this process too. From now on it survives the terminal.
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     println!("{READY}");
@@ -34,14 +36,29 @@ pub fn run(nodes: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn start(nodes: Option<&str>) -> Result<(Cluster, UnixListener, String)> {
-    files::prepare()?;
-    let cluster = match nodes {
-        None => Cluster::start()?,
-        Some(nodes) => Cluster::start_nodes(number(nodes)?)?,
+/// Returns the cluster, the socket, and what runs, with the connection string.
+fn start(three_nodes: bool) -> Result<(Cluster, UnixListener, String)> {
+    let cluster = if three_nodes {
+        Cluster::start_three_nodes()?
+    } else {
+        Cluster::start()?
     };
-    let server = describe(&cluster, nodes)?;
-    let (listener, is_written) = files::write(&cluster)?;
+    let more = match cluster.kind() {
+        Kind::Cockroach if three_nodes => ", 3 nodes",
+        Kind::Cockroach => "",
+        Kind::Postgres => {
+            ", because there is no CockroachDB binary: scripts/setup --cockroach downloads one"
+        }
+    };
+    let (version, url) = (cluster.kind().version()?, cluster.url());
+    let server = format!("{version}{more}.\nDATABASE_URL='{url}'");
+    let (listener, is_written) = files::write(&cluster).with_context(|| {
+        let current = env::current_dir().unwrap_or_default();
+        format!(
+            "cannot write .local-cluster and .env in {}",
+            current.display()
+        )
+    })?;
     println!("Started {server}");
     if is_written {
         println!("Written to .env. Try: cargo run --example postgres-basic");
@@ -52,19 +69,6 @@ fn start(nodes: Option<&str>) -> Result<(Cluster, UnixListener, String)> {
         );
     }
     Ok((cluster, listener, server))
-}
-
-/// Returns what runs, why it is PostgreSQL, and the connection string.
-fn describe(cluster: &Cluster, nodes: Option<&str>) -> Result<String> {
-    let more = match (cluster.kind(), nodes) {
-        (Kind::Cockroach, Some("3")) => ", 3 nodes",
-        (Kind::Cockroach, _) => "",
-        (Kind::Postgres, _) => {
-            ", because there is no CockroachDB binary: scripts/setup --cockroach downloads one"
-        }
-    };
-    let (version, url) = (cluster.kind().version()?, cluster.url());
-    Ok(format!("{version}{more}.\nDATABASE_URL='{url}'"))
 }
 
 /// Returns the line that a client sends, with invalid UTF-8 replaced.
@@ -80,24 +84,20 @@ fn answer(cluster: &Cluster, server: &str, request: &str) -> Result<String> {
         "A local cluster is already running: {server}\n\
          To start another one, stop it first: scripts/local-cluster stop"
     );
+    let number = |node: &str| node.parse().context("this is not the number of a node");
     let words: Vec<&str> = request.split(' ').collect();
     match words[..] {
+        ["start"] => Ok(running),
+        ["start", ..] => bail!(running),
         ["url"] => Ok(cluster.url()),
         ["kill", node] => {
             cluster.kill(number(node)?)?;
             Ok(format!("Node {node} was killed."))
         }
         ["restart", node] => {
-            cluster.restart_node(number(node)?)?;
+            cluster.restart(number(node)?)?;
             Ok(format!("Node {node} runs again."))
         }
-        ["start"] => Ok(running),
-        ["start", _] => bail!(running),
         _ => bail!("unknown request"),
     }
-}
-
-fn number(argument: &str) -> Result<usize> {
-    let number = argument.parse();
-    number.with_context(|| format!("{argument} is not a number of nodes or of a node"))
 }

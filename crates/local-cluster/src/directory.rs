@@ -29,20 +29,37 @@ impl Directory {
     /// Creates a directory in `$TMPDIR`, else in `/tmp`: `$TMPDIR` may be missing, or closed to the
     /// user that the servers run as. `signal` ends a server at once.
     pub(crate) fn create(user: Option<User>, signal: &str) -> Result<Directory> {
-        let preferred = env::temp_dir();
-        let created = create_in(&preferred, user.as_ref(), signal);
-        let created = created.or_else(|_| create_in(Path::new("/tmp"), user.as_ref(), signal));
-        let (path, watchdog) = created.with_context(|| {
-            let preferred = preferred.display();
-            format!(
-                "cannot use {preferred}, nor /tmp: set TMPDIR to a directory that you can write"
-            )
-        })?;
-        Ok(Directory {
+        Directory::create_in(&env::temp_dir(), user.clone(), signal)
+            .or_else(|_| Directory::create_in(Path::new("/tmp"), user, signal))
+            .context("cannot use /tmp: set TMPDIR to a directory that you can write")
+    }
+
+    fn create_in(parent: &Path, user: Option<User>, signal: &str) -> Result<Directory> {
+        let directory = tempfile::Builder::new()
+            .prefix("crdb-local-cluster-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)?;
+        // Not as that user, which perhaps cannot write the parent, and so not remove the directory.
+        let watchdog = Command::new("/bin/sh")
+            .args(["-c", WATCHDOG, "sh", signal])
+            .arg(directory.path())
+            // Ctrl-C sends its signal to a process group: not to this one.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start /bin/sh")?;
+        let path = directory.keep();
+        let directory = Directory {
             path,
             user,
             watchdog,
-        })
+        };
+        directory.chown()?;
+        // This fails if the user cannot enter the directory.
+        run(&mut directory.command("true"))?;
+        Ok(directory)
     }
 
     /// Returns a command that runs in this directory, as the user of the servers. With relative
@@ -63,7 +80,11 @@ impl Directory {
 
     /// Gives all files to the user of the servers.
     pub(crate) fn chown(&self) -> Result<()> {
-        chown(&self.path, self.user.as_ref())
+        if let Some(user) = &self.user {
+            let owner = format!("{}:{}", user.uid, user.gid);
+            run(Command::new("chown").args(["-R", &owner]).arg(&self.path))?;
+        }
+        Ok(())
     }
 }
 
@@ -72,35 +93,4 @@ impl Drop for Directory {
         // Waiting closes the watchdog's standard input.
         let _ = self.watchdog.wait();
     }
-}
-
-/// Creates a directory in this one, and starts its watchdog.
-fn create_in(parent: &Path, user: Option<&User>, signal: &str) -> Result<(PathBuf, Child)> {
-    let directory = tempfile::Builder::new()
-        .prefix("crdb-local-cluster-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(parent)?;
-    chown(directory.path(), user)?;
-    // This fails if the user cannot enter the directory.
-    run(command("true", user).current_dir(directory.path()))?;
-    // Not as that user, which perhaps cannot write the parent, and so not remove the directory.
-    let watchdog = Command::new("/bin/sh")
-        .args(["-c", WATCHDOG, "sh", signal])
-        .arg(directory.path())
-        // Ctrl-C sends its signal to a process group: not to this one.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start /bin/sh")?;
-    Ok((directory.keep(), watchdog))
-}
-
-fn chown(directory: &Path, user: Option<&User>) -> Result<()> {
-    if let Some(user) = user {
-        let owner = format!("{}:{}", user.uid, user.gid);
-        run(Command::new("chown").args(["-R", &owner]).arg(directory))?;
-    }
-    Ok(())
 }

@@ -9,9 +9,7 @@ pub enum Fault {
     Expired,
     /// The server's certificate is for the host `elsewhere.example`.
     OtherName,
-    /// The server's certificate is not signed by [`Cluster::root_certificate`].
-    ///
-    /// [`Cluster::root_certificate`]: crate::Cluster::root_certificate
+    /// The root certificate has not signed the server's certificate.
     UnknownAuthority,
     /// The server requires a client certificate in addition to the password.
     ClientCertificate,

@@ -1,6 +1,5 @@
 //! The files that `local-cluster start` writes: `.env`, and the directory `.local-cluster`.
 
-use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -23,27 +22,20 @@ const DOTENV: &str = ".env";
 /// The socket of the daemon. By the link its path is short enough, wherever the directory is.
 pub const SOCKET: &str = ".local-cluster/cluster/control";
 
-/// Creates the directory for the files.
-pub fn prepare() -> Result<()> {
-    fs::create_dir_all(DIRECTORY).with_context(|| {
-        let current = env::current_dir().unwrap_or_default();
-        format!("cannot write {DIRECTORY} in {}", current.display())
-    })
-}
-
 /// Writes the files of a cluster, but `.env` only if there is none. Returns the daemon's socket, and
 /// whether `.env` was written.
-pub fn write(cluster: &Cluster) -> Result<(UnixListener, bool)> {
+pub fn write(cluster: &Cluster) -> io::Result<(UnixListener, bool)> {
     let text = format!(
         "# Written by scripts/local-cluster start; scripts/local-cluster stop removes it.\n\
          DATABASE_URL='{}'\n",
         cluster.url()
     );
-    symlink(cluster.directory(), CLUSTER).with_context(|| format!("cannot write {CLUSTER}"))?;
-    write_new(COPY, &text).with_context(|| format!("cannot write {COPY}"))?;
+    fs::create_dir_all(DIRECTORY)?;
+    symlink(cluster.directory(), CLUSTER)?;
+    write_new(COPY, &text)?;
     let is_written = match write_new(DOTENV, &text) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-        written => written.context("cannot write .env").map(|()| true)?,
+        written => written.map(|()| true)?,
     };
     Ok((UnixListener::bind(SOCKET)?, is_written))
 }

@@ -19,10 +19,7 @@ Usage: scripts/local-cluster start [--nodes 3] | stop | url | kill N | restart N
   stop       stop the cluster and remove the files that start wrote
   url        print the cluster's DATABASE_URL and nothing else
   kill N     kill node N of CockroachDB with SIGKILL
-  restart N  start node N again
-
-The cluster runs CockroachDB if there is a binary, else PostgreSQL. The binary is the one that
-COCKROACH names, else the one on PATH, else the one that scripts/setup --cockroach downloaded.";
+  restart N  start node N again";
 
 /// Runs a program without the descriptors that this one has inherited. Else the background process
 /// would keep a pipe or a lock of the caller for as long as it runs.
@@ -37,15 +34,13 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(|it| it.to_string_lossy()).collect();
     let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
     let result = match arguments[..] {
-        ["start"] => start(None),
-        ["start", "--nodes", nodes] => start(Some(nodes)),
+        ["start"] | ["start", "--nodes", "3"] => start(&arguments),
         ["stop"] => stop(),
         ["url"] | ["kill" | "restart", _] => forward(&arguments.join(" ")),
         // Internal: scripts/test prints the servers that the tests run on.
         ["servers"] => servers(),
         // Internal: `start` runs this in the background.
-        ["daemon"] => daemon::run(None),
-        ["daemon", nodes] => daemon::run(Some(nodes)),
+        ["daemon", ref nodes @ ..] => daemon::run(!nodes.is_empty()),
         ["--help" | "-h" | "help"] => say(USAGE),
         _ => {
             let _ = writeln!(io::stderr(), "{USAGE}");
@@ -69,17 +64,14 @@ fn say(lines: &str) -> Result<()> {
     }
 }
 
-fn start(nodes: Option<&str>) -> Result<()> {
-    let request = [Some("start"), nodes].into_iter().flatten();
-    if let Some(running) = ask(&request.collect::<Vec<_>>().join(" "))? {
+fn start(arguments: &[&str]) -> Result<()> {
+    if let Some(running) = ask(&arguments.join(" "))? {
         return say(&running);
     }
     files::remove()?;
-    if nodes == Some("3") {
-        let _ = writeln!(
-            io::stderr(),
-            "Starting three nodes; it takes about a minute until each range is on all of them."
-        );
+    let nodes = &arguments[1..];
+    if !nodes.is_empty() {
+        say("Starting three nodes; it takes about a minute until each range is on all of them.")?;
     }
     let mut daemon = Command::new("bash")
         .args(["-c", WITHOUT_DESCRIPTORS])

@@ -11,8 +11,20 @@ use crate::process::ServerProcess;
 use crate::run::{input, run};
 use crate::server::Server;
 
-/// Creates the data directory.
-pub(crate) fn configure(server: &Server) -> Result<()> {
+/// Creates the data directory, starts the server, and creates a user and its database.
+pub(crate) fn create(server: &Server, user: &str, database: &str) -> Result<ServerProcess> {
+    configure(server)?;
+    let process = start(server)?;
+    let password = &server.password;
+    let create = format!(
+        "CREATE ROLE {user} LOGIN CREATEDB PASSWORD '{password}';
+        CREATE DATABASE {database} OWNER {user};"
+    );
+    run(psql(server, "postgres").stdin(input(&create)?))?;
+    Ok(process)
+}
+
+fn configure(server: &Server) -> Result<()> {
     server.directory.chown()?;
     let mut initdb = command(server, "initdb");
     let flags =
@@ -31,7 +43,6 @@ pub(crate) fn configure(server: &Server) -> Result<()> {
         "listen_addresses = '127.0.0.1, ::1'
         port = {}
         unix_socket_directories = ''
-        password_encryption = 'scram-sha-256'
         ssl = {ssl}
         ssl_cert_file = '../certs/node.crt'
         ssl_key_file = '../certs/node.key'
@@ -61,16 +72,6 @@ pub(crate) fn start(server: &Server) -> Result<ServerProcess> {
     let mut process = ServerProcess::start(command, log, Signal::SIGINT)?;
     process.wait_until(|| execute(server, "postgres", "SELECT 1").is_ok())?;
     Ok(process)
-}
-
-/// Creates a user and a database that belongs to it.
-pub(crate) fn create_user(server: &Server, user: &str, database: &str) -> Result<()> {
-    let password = &server.password;
-    let create = format!("CREATE ROLE {user} LOGIN CREATEDB PASSWORD '{password}'");
-    run(psql(server, "postgres").stdin(input(&create)?))?;
-    let create = format!("CREATE DATABASE {database} OWNER {user}");
-    execute(server, "postgres", &create)?;
-    Ok(())
 }
 
 /// Runs SQL as the superuser and returns what psql prints.

@@ -37,9 +37,9 @@ impl ServerProcess {
         Ok(ServerProcess { child, signal, log })
     }
 
-    /// Waits until `is_ready` returns true.
+    /// Waits until `is_ready` returns true, for at most 5 minutes.
     pub(crate) fn wait_until(&mut self, is_ready: impl Fn() -> bool) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while !is_ready() {
             if !self.is_running() || Instant::now() > deadline {
                 let log = fs::read(&self.log).unwrap_or_default();
@@ -61,21 +61,8 @@ impl ServerProcess {
     pub(crate) fn stop(&mut self) -> Result<()> {
         if self.is_running() {
             kill(Pid::from_raw(self.child.id().cast_signed()), self.signal)?;
+            self.child.wait()?;
         }
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.is_running() {
-            if Instant::now() > deadline {
-                return self.kill();
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    /// Kills the server, if it runs, with SIGKILL, and waits until it has ended.
-    pub(crate) fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
         Ok(())
     }
 }

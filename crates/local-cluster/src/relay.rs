@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ impl Relay {
     /// Cuts the connection that gets to this point, once. The first turn after this call is turn 1.
     pub fn cut(&self, point: Point) {
         let mut state = self.shared.lock();
-        state.cut = Some(state.from_now(point));
+        state.cut = Some(point.after(state.turns));
     }
 
     /// Returns whether the cut that was set last has not happened yet.
@@ -129,7 +129,7 @@ impl Relay {
     /// [`Relay::release`]. The other direction and the other connections are not affected.
     pub fn hold(&self, point: Point) {
         let mut state = self.shared.lock();
-        state.hold = Some(state.from_now(point));
+        state.hold = Some(point.after(state.turns));
     }
 
     /// Passes on what is held back. A hold that has not begun is cancelled.
@@ -176,8 +176,22 @@ impl Shared {
     /// Counts these bytes, and waits while they are held back. Returns when they are due at the
     /// other side, or `None` if the connection is cut.
     fn admit(&self, id: usize, is_client: bool, bytes: &[u8]) -> Option<Instant> {
-        let mut state = self.lock();
-        let point = state.begin(id, is_client)?;
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let connection = state.connections.get_mut(&id)?;
+        // The turn or the answer that begins now.
+        let point = match (is_client, connection.turn) {
+            (true, None) => {
+                state.turns += 1;
+                connection.turn = Some(state.turns);
+                Some(Point::Turn(state.turns))
+            }
+            // A turn that is held back has not reached the server: this does not answer it.
+            (false, Some(turn)) if state.held != Some(Point::Turn(turn)) => {
+                Some(Point::Answer(turn))
+            }
+            _ => None,
+        };
         if point.is_some() && state.cut == point {
             state.cut = None;
             state.connections.remove(&id)?.close();
@@ -191,44 +205,26 @@ impl Shared {
             self.changed.notify_all();
             let is_held =
                 |state: &mut State| state.held == point && state.connections.contains_key(&id);
-            state = self.changed.wait_while(state, is_held).unwrap();
-            state.held = state.held.filter(|held| Some(*held) != point);
+            guard = self.changed.wait_while(guard, is_held).unwrap();
+            guard.held = guard.held.filter(|held| Some(*held) != point);
         }
         // While the connection was held back, it may have been cut.
-        let connection = state.connections.get_mut(&id)?;
+        let connection = guard.connections.get_mut(&id)?;
         if let Some(Point::Answer(_)) = point {
             connection.turn = None;
-            state.round_trips += 1;
+            guard.round_trips += 1;
         }
-        Some(Instant::now() + state.delay)
+        Some(Instant::now() + guard.delay)
     }
 }
 
-impl State {
-    /// Returns a point by the numbers of all turns, if its own begin with the next turn.
-    fn from_now(&self, point: Point) -> Point {
-        match point {
-            Point::Turn(n) => Point::Turn(self.turns + n),
-            Point::Answer(n) => Point::Answer(self.turns + n),
+impl Point {
+    /// Counts from the turn after the last one instead of from the first.
+    fn after(self, turns: u64) -> Point {
+        match self {
+            Point::Turn(n) => Point::Turn(turns + n),
+            Point::Answer(n) => Point::Answer(turns + n),
         }
-    }
-
-    /// Returns the turn or the answer that begins if the client, or the server, sends now. Gives a new
-    /// turn its number. Returns `None` if the connection is cut.
-    fn begin(&mut self, id: usize, is_client: bool) -> Option<Option<Point>> {
-        let connection = self.connections.get_mut(&id)?;
-        Some(match (is_client, connection.turn) {
-            (true, None) => {
-                self.turns += 1;
-                connection.turn = Some(self.turns);
-                Some(Point::Turn(self.turns))
-            }
-            // A turn that is held back has not reached the server: this does not answer it.
-            (false, Some(turn)) if self.held != Some(Point::Turn(turn)) => {
-                Some(Point::Answer(turn))
-            }
-            _ => None,
-        })
     }
 }
 
@@ -259,7 +255,7 @@ fn serve(id: usize, client: TcpStream, server_port: u16, shared: &Arc<Shared>) -
 
     let to_server = (true, Arc::clone(&client), Arc::clone(&server));
     for (is_client, from, to) in [to_server, (false, server, client)] {
-        let (queue, queued) = mpsc::channel();
+        let (queue, queued) = mpsc::channel::<(Instant, Vec<u8>)>();
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
@@ -273,18 +269,16 @@ fn serve(id: usize, client: TcpStream, server_port: u16, shared: &Arc<Shared>) -
             shared.lock().connections.remove(&id);
             shared.changed.notify_all();
         });
-        thread::spawn(move || write(&to, &queued));
+        thread::spawn(move || {
+            for (due, bytes) in queued {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if (&*to).write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            // Passes on the end.
+            let _ = to.shutdown(Shutdown::Write);
+        });
     }
     Ok(())
-}
-
-/// Writes what was read in one direction, when it is due, and then passes on the end.
-fn write(mut to: &TcpStream, queued: &Receiver<(Instant, Vec<u8>)>) {
-    for (due, bytes) in queued {
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        if to.write_all(&bytes).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
 }

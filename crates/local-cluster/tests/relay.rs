@@ -8,103 +8,93 @@ use crdb_local_cluster::{Point, Relay};
 
 const LATE: Duration = Duration::from_secs(20);
 
-struct Server {
-    listener: TcpListener,
-    relay: Relay,
+fn start() -> (Relay, TcpListener) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let relay = Relay::start(listener.local_addr().unwrap().port()).unwrap();
+    (relay, listener)
 }
 
-impl Server {
-    fn start() -> Server {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let relay = Relay::start(listener.local_addr().unwrap().port()).unwrap();
-        Server { listener, relay }
-    }
-
-    /// Returns both ends of a connection through the relay: the client's and the server's.
-    fn connect(&self) -> [TcpStream; 2] {
-        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, self.relay.port())).unwrap();
-        [client, self.listener.accept().unwrap().0]
-    }
+/// Returns both ends of a connection through the relay: the client's and the server's.
+fn connect((relay, listener): &(Relay, TcpListener)) -> [TcpStream; 2] {
+    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port())).unwrap();
+    [client, listener.accept().unwrap().0]
 }
 
-fn pass([from, to]: [&mut TcpStream; 2]) {
-    from.write_all(b"?").unwrap();
-    assert_eq!(receive(to), b"?");
+fn send(stream: &mut TcpStream) {
+    stream.write_all(b"x").unwrap();
+}
+
+/// Returns whether a byte arrives before the time is over or the connection ends.
+fn receives(stream: &mut TcpStream, timeout: Duration) -> bool {
+    stream.set_read_timeout(Some(timeout)).unwrap();
+    matches!(stream.read(&mut [0]), Ok(1))
 }
 
 fn round_trip([client, server]: &mut [TcpStream; 2]) {
-    pass([client, server]);
-    pass([server, client]);
-}
-
-/// Receives one byte, or nothing if the connection has ended.
-fn receive(stream: &mut TcpStream) -> Vec<u8> {
-    stream.set_read_timeout(Some(LATE)).unwrap();
-    let mut byte = Vec::new();
-    let _ = stream.take(1).read_to_end(&mut byte);
-    byte
-}
-
-fn assert_receives_nothing_yet(stream: &mut TcpStream) {
-    let soon = Duration::from_millis(100);
-    stream.set_read_timeout(Some(soon)).unwrap();
-    stream.read(&mut [0]).unwrap_err();
+    send(client);
+    assert!(receives(server, LATE));
+    send(server);
+    assert!(receives(client, LATE));
 }
 
 #[test]
 fn what_is_held_back_arrives_after_the_release_and_other_connections_pass() {
-    let server = Server::start();
-    let (mut one, mut two) = (server.connect(), server.connect());
-    server.relay.hold(Point::Turn(2));
-    round_trip(&mut two);
-    assert!(!server.relay.wait_until_holding(Duration::ZERO));
-    one[0].write_all(b"?").unwrap();
-    assert!(server.relay.wait_until_holding(LATE));
-    round_trip(&mut two);
-    assert_receives_nothing_yet(&mut one[1]);
-    server.relay.release();
-    assert_eq!(receive(&mut one[1]), b"?");
-
-    server.relay.hold(Point::Answer(1));
-    round_trip(&mut one);
-    let [client, database] = &mut two;
-    pass([client, database]);
-    database.write_all(b"!").unwrap();
-    assert!(server.relay.wait_until_holding(LATE));
-    assert_receives_nothing_yet(client);
-    server.relay.release();
-    assert_eq!(receive(client), b"!");
-    assert_eq!(server.relay.round_trips(), 4);
+    for point in [Point::Turn(2), Point::Answer(2)] {
+        let server = start();
+        let (mut one, mut two) = (connect(&server), connect(&server));
+        let relay = server.0;
+        relay.hold(point);
+        round_trip(&mut two);
+        assert!(!relay.wait_until_holding(Duration::ZERO));
+        let [client, database] = &mut one;
+        send(client);
+        if point == Point::Answer(2) {
+            assert!(receives(database, LATE));
+            send(database);
+        }
+        assert!(relay.wait_until_holding(LATE));
+        round_trip(&mut two);
+        let receiver = if point == Point::Turn(2) {
+            database
+        } else {
+            client
+        };
+        assert!(!receives(receiver, Duration::from_millis(100)));
+        relay.release();
+        assert!(receives(receiver, LATE));
+    }
 }
 
 #[test]
 fn the_relay_cuts_before_the_turn_or_the_answer_of_this_number() {
-    let server = Server::start();
-    let (mut one, mut two) = (server.connect(), server.connect());
+    let server = start();
+    let (mut one, mut two) = (connect(&server), connect(&server));
+    let relay = server.0;
     round_trip(&mut two);
-    server.relay.cut(Point::Answer(1));
+    relay.cut(Point::Answer(1));
     let [client, database] = &mut one;
-    pass([client, database]);
+    send(client);
+    assert!(receives(database, LATE));
     round_trip(&mut two);
-    assert!(server.relay.cut_is_pending());
-    database.write_all(b"!").unwrap();
-    assert_eq!(receive(client), b"");
-    assert!(!server.relay.cut_is_pending());
+    assert!(relay.cut_is_pending());
+    send(database);
+    assert!(!receives(client, LATE));
+    assert!(!relay.cut_is_pending());
 
-    server.relay.cut(Point::Turn(2));
+    relay.cut(Point::Turn(2));
     round_trip(&mut two);
-    two[0].write_all(b"?").unwrap();
-    assert_eq!(two.each_mut().map(receive), [b"", b""]);
+    send(&mut two[0]);
+    assert!(!receives(&mut two[1], LATE));
+    assert_eq!(relay.round_trips(), 3);
 }
 
 #[test]
-fn what_a_client_sends_before_it_closes_reaches_the_server_and_is_no_round_trip() {
-    let server = Server::start();
-    server.relay.set_delay(Duration::from_millis(50));
-    let [mut client, mut database] = server.connect();
-    client.write_all(b"?").unwrap();
+fn what_a_client_sends_before_it_closes_reaches_the_server() {
+    let server = start();
+    server.0.set_delay(Duration::from_millis(50));
+    let [mut client, mut database] = connect(&server);
+    send(&mut client);
     drop(client);
-    assert_eq!(receive(&mut database), b"?");
-    assert_eq!(receive(&mut database), b"");
-    assert_eq!(server.relay.round_trips(), 0);
+    assert!(receives(&mut database, LATE));
+    assert!(!receives(&mut database, LATE));
 }

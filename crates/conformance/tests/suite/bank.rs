@@ -177,7 +177,7 @@ fn cause_faults(database: &TestDatabase, next: &AtomicI64) {
             _ => database.relay.cut(Point::Answer(fault * 7 % 31 + 1)),
         }
         if fault == 8 {
-            database.cluster.restart().unwrap();
+            database.cluster.restart(1).unwrap();
         }
     }
 }

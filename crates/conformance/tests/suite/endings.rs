@@ -158,7 +158,7 @@ fn after_the_database_has_restarted_the_next_calls_succeed<D: Asynchronous>() {
         for task in fill(&driver, "0.1") {
             driver.runtime().block_on(task).unwrap();
         }
-        cluster.restart().unwrap();
+        cluster.restart(1).unwrap();
         for _ in 0..5 {
             let transfer = driver.transfer(1, 2, 1);
             assert!(

@@ -59,9 +59,9 @@ fn workers_continue_on_the_second_server_or_a_host_list_is_refused<D: Driver>() 
     }
     let outcomes = transfer_during::<D>(&url, |next| {
         wait_for(TRANSFERS / 4, next);
-        first.stop().unwrap();
+        first.kill(1).unwrap();
     });
-    first.restart().unwrap();
+    first.restart(1).unwrap();
 
     let (first, second) = (ledger(&first), ledger(&second));
     assert!(first.is_disjoint(&second), "no transfer was made twice");

@@ -16,7 +16,7 @@ for_each_driver!(
 
 /// A driver that takes one host connects to the second node, and another node is killed.
 fn workers_continue_when_a_node_is_killed<D: Driver>() {
-    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start_nodes(3).unwrap());
+    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start_three_nodes().unwrap());
     // One node is killed at a time.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +34,7 @@ fn workers_continue_when_a_node_is_killed<D: Driver>() {
         // All workers of a host list are connected to it.
         CLUSTER.kill(1).unwrap();
         wait_for(TRANSFERS / 2, next);
-        CLUSTER.restart_node(1).unwrap();
+        CLUSTER.restart(1).unwrap();
     });
     let mut driver: D = connect(&url);
     let ledger = read(&mut driver, "SELECT entry AS value FROM ledger");

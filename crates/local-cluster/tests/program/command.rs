@@ -79,20 +79,36 @@ fn the_server_stops_when_its_program_is_killed() {
 fn what_cannot_be_done_is_refused_with_the_reason() {
     let directory = Directory::new(Some(""));
     let no_binary = "no cockroach binary found: scripts/setup --cockroach downloads one";
-    for (arguments, reason) in [
-        ("restart", "Usage: scripts/local-cluster start [--nodes 3]"),
-        ("start --nodes 3", no_binary),
-        ("start --nodes 2", "a cluster has 1 or 3 nodes here, not 2"),
-        ("start --nodes three", "three is not a number"),
-        ("kill 1", "no local cluster is running"),
-        ("start", "Started PostgreSQL"),
+    // Not even root can write here: on Linux, or on macOS.
+    let proc = Path::new(if Path::new("/proc").exists() {
+        "/proc"
+    } else {
+        "/"
+    });
+    let here = directory.path("");
+    for (arguments, current, reason) in [
+        (
+            "restart",
+            &*here,
+            "Usage: scripts/local-cluster start [--nodes 3]",
+        ),
+        ("start", proc, "cannot write .local-cluster and .env in /"),
+        ("start --nodes 3", &here, no_binary),
+        ("kill 1", &here, "no local cluster is running"),
+        ("start", &here, "Started PostgreSQL"),
         (
             "start --nodes 3",
+            &here,
             "Error: A local cluster is already running",
         ),
-        ("kill 1", "PostgreSQL has no nodes"),
+        ("kill 2", &here, "there is no node 2"),
     ] {
-        let printed = directory.run(arguments);
+        let output = directory
+            .command(arguments)
+            .current_dir(current)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(printed.contains(reason), "{arguments}: {printed}");
     }
 }

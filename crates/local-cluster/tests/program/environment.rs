@@ -68,7 +68,7 @@ fn start_keeps_no_descriptor_open_and_output_that_is_not_read_is_no_error() {
 
 #[test]
 fn what_a_killed_program_left_is_removed_if_it_has_the_password() {
-    for (password, is_removed) in [("secret", true), ("other", false), ("", false)] {
+    for (password, is_removed) in [("secret", true), ("other", false)] {
         let directory = Directory::new(Some(""));
         let left = tempfile::tempdir().unwrap();
         fs::write(left.path().join("password"), password).unwrap();
@@ -83,21 +83,6 @@ fn what_a_killed_program_left_is_removed_if_it_has_the_password() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_named() {
-    // Not even root can write here.
-    let here = if Path::new("/proc").exists() {
-        "/proc"
-    } else {
-        "/"
-    };
-    let mut start = Directory::new(Some("")).command("start");
-    let output = start.current_dir(here).output().unwrap();
-    let printed = String::from_utf8(output.stderr).unwrap();
-    let words = "Error: cannot write .local-cluster in /";
-    assert!(printed.starts_with(words), "{printed}");
-}
-
-#[test]
 fn the_script_runs_in_the_checkout_wherever_and_however_it_is_called() {
     let directory = Directory::new(None);
     let cargo = directory.path("cargo");
@@ -106,17 +91,17 @@ fn the_script_runs_in_the_checkout_wherever_and_however_it_is_called() {
     symlink(SCRIPT, directory.path("link")).unwrap();
     let root = fs::canonicalize(SCRIPT).unwrap();
     let root = root.parent().unwrap().parent().unwrap();
-    let here = directory.path("");
-    for (script, current) in [("scripts/local-cluster", root), ("./link", &here)] {
-        let output = Command::new(script)
-            .arg("url")
-            .current_dir(current)
-            .env("PATH", format!("{}:/usr/bin:/bin", here.display()))
-            .env("CDPATH", root)
-            .env_remove("HOME")
-            .output();
-        let root = root.display();
-        let expected = format!("{root}: run --quiet --bin local-cluster -- url\n");
-        assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), expected);
-    }
+    let output = Command::new("./link")
+        .arg("url")
+        .current_dir(directory.path(""))
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", directory.path("").display()),
+        )
+        .env("CDPATH", root)
+        .env_remove("HOME")
+        .output();
+    let root = root.display();
+    let expected = format!("{root}: run --quiet --bin local-cluster -- url\n");
+    assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout), expected);
 }

@@ -105,7 +105,7 @@ fn execute_exactly_once(kind: Kind, seed: u64) {
                 .is_some_and(|event| answered.load(Ordering::Relaxed) >= *event)
             {
                 match events.len() {
-                    2 => cluster.restart().unwrap(),
+                    2 => cluster.restart(1).unwrap(),
                     _ => {
                         service.terminate();
                         assert!(service.process.wait().unwrap().success());
