@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -13,8 +13,7 @@ use crate::binaries;
 use crate::certificates::Authority;
 use crate::cockroach;
 use crate::directory::Directory;
-use crate::fault::Fault;
-use crate::kind::Kind;
+use crate::kind::{Fault, Kind};
 use crate::postgres;
 use crate::process::ServerProcess;
 use crate::relay::Relay;
@@ -29,9 +28,8 @@ use crate::server::Server;
 ///
 /// # Errors
 ///
-/// A function that starts a server returns an error if its program is not installed, or if it does
-/// not accept connections within 5 minutes. Other functions return an error if no server runs, if it
-/// rejects the SQL, or if there is no such node.
+/// Starting returns an error if a program is missing or the server does not accept connections. Other
+/// functions return an error if no server runs, it rejects the SQL, or there is no such node.
 pub struct Cluster {
     /// One for each node. They are dropped before `server`, which has their directory.
     processes: Mutex<Vec<ServerProcess>>,
@@ -43,20 +41,16 @@ pub struct Cluster {
 const USER: &str = "demo";
 const DATABASE: &str = "defaultdb";
 
-/// What is encoded in a connection string: all but the unreserved characters.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+/// What is encoded in a path.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
     .remove(b'-')
     .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// In a path, also `/` stays.
-const IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
+    .remove(b'_');
 
 impl Cluster {
     /// Starts CockroachDB if there is a binary, else PostgreSQL, and waits until the server accepts
-    /// connections. The binary is the one that `$COCKROACH` names, else the one on `PATH`, else the
-    /// one that `scripts/setup --cockroach` has downloaded.
+    /// connections.
     pub fn start() -> Result<Cluster> {
         let cockroach = binaries::cockroach()?.map(|_| Kind::Cockroach);
         Cluster::start_as(cockroach.unwrap_or(Kind::Postgres))
@@ -128,7 +122,7 @@ impl Cluster {
     }
 
     fn render(&self, user: &str, password: &str, ports: &[u16], database: &str) -> String {
-        let encode = |part: &str| percent_encode(part.as_bytes(), ENCODED).to_string();
+        let encode = |part: &str| percent_encode(part.as_bytes(), NON_ALPHANUMERIC).to_string();
         let [user, password, database] = [user, password, database].map(encode);
         let hosts: Vec<String> = ports.iter().map(|p| format!("localhost:{p}")).collect();
         let hosts = hosts.join(",");
@@ -156,8 +150,8 @@ impl Cluster {
         &self.server.password
     }
 
-    /// Returns the directory with the server's data, log and certificates. `client/client.demo.crt`
-    /// and `client/client.demo.key` are a client certificate for the user in [`Cluster::url`].
+    /// Returns the directory with the server's data, log and certificates. `certs/client.demo.crt` and
+    /// `certs/client.demo.key` are a client certificate for the user in [`Cluster::url`].
     pub fn directory(&self) -> &Path {
         &self.server.directory.path
     }
@@ -177,10 +171,9 @@ impl Cluster {
     pub fn execute_in(&self, database: &str, sql: &str) -> Result<String> {
         match self.kind() {
             Kind::Cockroach => {
-                let running = self
-                    .processes()
-                    .iter_mut()
-                    .position(ServerProcess::is_running);
+                let mut processes = self.processes.lock().unwrap();
+                let running = processes.iter_mut().position(ServerProcess::is_running);
+                drop(processes);
                 cockroach::execute(&self.server, running.unwrap_or(0), database, sql)
             }
             Kind::Postgres => postgres::execute(&self.server, database, sql),
@@ -194,7 +187,7 @@ impl Cluster {
         if node < 1 || node > last {
             bail!("there is no node {node}: the last node is {last}");
         }
-        self.processes()[node - 1].stop()
+        self.processes.lock().unwrap()[node - 1].stop()
     }
 
     /// Kills a node, if it runs, and starts it again on the same port with the same data. If all
@@ -205,23 +198,18 @@ impl Cluster {
             Kind::Cockroach => cockroach::start(&self.server, node - 1..node)?.remove(0),
             Kind::Postgres => postgres::start(&self.server)?,
         };
-        let mut processes = self.processes();
+        let mut processes = self.processes.lock().unwrap();
         processes[node - 1] = started;
         if processes.iter_mut().all(ServerProcess::is_running) {
             cockroach::wait_until_replicated(&self.server, &mut processes)?;
         }
         Ok(())
     }
-
-    fn processes(&self) -> MutexGuard<'_, Vec<ServerProcess>> {
-        self.processes.lock().unwrap()
-    }
 }
 
 fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
-    let (certs, client) = (directory.join("certs"), directory.join("client"));
+    let certs = directory.join("certs");
     fs::create_dir(&certs)?;
-    fs::create_dir(&client)?;
     let authority = Authority::new("local-cluster")?;
     authority.write(&certs.join("ca.crt"))?;
     let is_expired = fault == Some(Fault::Expired);
@@ -236,7 +224,7 @@ fn write_certificates(directory: &Path, fault: Option<Fault>) -> Result<()> {
     // CockroachDB requires these file names and the common names "node" and "root".
     issuer.issue(&certs.join("node"), "node", names, is_expired)?;
     authority.issue(&certs.join("client.root"), "root", &[], false)?;
-    authority.issue(&client.join(format!("client.{USER}")), USER, &[], false)
+    authority.issue(&certs.join(format!("client.{USER}")), USER, &[], false)
 }
 
 /// Returns ports that no process listens on.

@@ -38,11 +38,10 @@ pub(crate) fn create(server: &Server, user: &str) -> Result<Vec<ServerProcess>> 
 
 /// Starts these nodes and waits until they accept SQL.
 pub(crate) fn start(server: &Server, nodes: Range<usize>) -> Result<Vec<ServerProcess>> {
-    let processes: Result<_> = nodes
-        .clone()
-        .map(|node| start_process(server, node))
-        .collect();
-    let mut processes: Vec<ServerProcess> = processes?;
+    let mut processes = Vec::new();
+    for node in nodes.clone() {
+        processes.push(start_process(server, node)?);
+    }
     if processes.len() > 1 {
         processes[0].wait_until(|| match run(&mut client(server, "init", 0)) {
             Ok(_) => true,

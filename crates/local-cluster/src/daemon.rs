@@ -25,8 +25,8 @@ pub fn run(three_nodes: bool) -> Result<()> {
     for connection in listener.incoming().flatten() {
         let request = receive(&connection).unwrap_or_default();
         if request == "stop" {
-            // `stop` waits until the connection is closed: stop the servers first.
             drop(cluster);
+            let _ = (&connection).write_all(b"Stopped the local cluster.");
             break;
         }
         let answer = answer(&cluster, &server, &request);
@@ -43,15 +43,14 @@ fn start(three_nodes: bool) -> Result<(Cluster, UnixListener, String)> {
     } else {
         Cluster::start()?
     };
-    let more = match cluster.kind() {
-        Kind::Cockroach if three_nodes => ", 3 nodes",
+    let reason = match cluster.kind() {
         Kind::Cockroach => "",
         Kind::Postgres => {
             ", because there is no CockroachDB binary: scripts/setup --cockroach downloads one"
         }
     };
     let (version, url) = (cluster.kind().version()?, cluster.url());
-    let server = format!("{version}{more}.\nDATABASE_URL='{url}'");
+    let server = format!("{version}{reason}.\nDATABASE_URL='{url}'");
     let (listener, is_written) = files::write(&cluster).with_context(|| {
         let current = env::current_dir().unwrap_or_default();
         format!(

@@ -50,9 +50,8 @@ impl Directory {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start /bin/sh")?;
-        let path = directory.keep();
         let directory = Directory {
-            path,
+            path: directory.keep(),
             user,
             watchdog,
         };

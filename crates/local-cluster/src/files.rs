@@ -1,7 +1,7 @@
 //! The files that `local-cluster start` writes: `.env`, and the directory `.local-cluster`.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
@@ -12,8 +12,6 @@ use crdb_local_cluster::Cluster;
 const DIRECTORY: &str = ".local-cluster";
 /// A symbolic link to the cluster's directory.
 const CLUSTER: &str = ".local-cluster/cluster";
-/// The password in the connection string.
-const PASSWORD: &str = ".local-cluster/cluster/password";
 /// What `.env` contains if `start` has written it. The password is new for each cluster, so no other
 /// file has this text.
 const COPY: &str = ".local-cluster/env";
@@ -33,10 +31,10 @@ pub fn write(cluster: &Cluster) -> io::Result<(UnixListener, bool)> {
     fs::create_dir_all(DIRECTORY)?;
     symlink(cluster.directory(), CLUSTER)?;
     write_new(COPY, &text)?;
-    let is_written = match write_new(DOTENV, &text) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-        written => written.map(|()| true)?,
-    };
+    let is_written = !fs::exists(DOTENV)?;
+    if is_written {
+        write_new(DOTENV, &text)?;
+    }
     Ok((UnixListener::bind(SOCKET)?, is_written))
 }
 
@@ -50,17 +48,15 @@ pub fn remove() -> Result<bool> {
     }
     // After a restart of the machine, another user can have a directory at the same path: without
     // this password.
-    let password = fs::read_to_string(PASSWORD).unwrap_or_default();
+    let password = fs::read_to_string(".local-cluster/cluster/password").unwrap_or_default();
     if text.contains(&format!(":{password}@")) {
         // The watchdog of a killed daemon may be removing it at the same time.
         let _ = fs::remove_dir_all(fs::read_link(CLUSTER)?);
     }
-    match fs::remove_dir_all(DIRECTORY) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {DIRECTORY}"))
-        }
-        _ => Ok(is_ours),
+    if fs::exists(DIRECTORY)? {
+        fs::remove_dir_all(DIRECTORY).context("cannot remove .local-cluster")?;
     }
+    Ok(is_ours)
 }
 
 /// Writes a new file that only its owner can read: it contains a password.

@@ -1,4 +1,4 @@
-//! The two kinds of server.
+//! The kinds of server, and the faults that one can be started with.
 
 use std::path::PathBuf;
 
@@ -17,9 +17,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the kinds to run a test on: PostgreSQL always, and CockroachDB if there is a
-    /// binary: see [`Cluster::start`](crate::Cluster::start). Returns an error if `$COCKROACH` is set
-    /// and names no file.
+    /// Returns the kinds to run a test on: PostgreSQL always, and CockroachDB if there is a binary.
+    /// Returns an error if `$COCKROACH` is set and names no file.
     pub fn available() -> Result<Vec<Kind>> {
         let cockroach = binaries::cockroach()?.map(|_| Kind::Cockroach);
         Ok([Kind::Postgres].into_iter().chain(cockroach).collect())
@@ -53,4 +52,19 @@ impl Kind {
             Kind::Postgres => Ok(binaries::postgres()?.join("postgres")),
         }
     }
+}
+
+/// A server configuration that makes clients with default settings fail to connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The server does not offer TLS.
+    NoTls,
+    /// The server's certificate has expired.
+    Expired,
+    /// The server's certificate is for the host `elsewhere.example`.
+    OtherName,
+    /// The root certificate has not signed the server's certificate.
+    UnknownAuthority,
+    /// The server requires a client certificate in addition to the password.
+    ClientCertificate,
 }

@@ -6,7 +6,6 @@ mod certificates;
 mod cluster;
 mod cockroach;
 mod directory;
-mod fault;
 mod kind;
 mod postgres;
 mod process;
@@ -16,6 +15,5 @@ mod server;
 
 pub use certificates::Authority;
 pub use cluster::Cluster;
-pub use fault::Fault;
-pub use kind::Kind;
+pub use kind::{Fault, Kind};
 pub use relay::{Point, Relay};

@@ -99,15 +99,12 @@ fn start(arguments: &[&str]) -> Result<()> {
 }
 
 fn stop() -> Result<()> {
-    let stopped = match ask("stop")? {
-        None => "No local cluster is running.",
-        Some(_) => "Stopped the local cluster.",
-    };
+    let stopped = ask("stop")?;
     // The files are there even if the daemon was killed.
     if files::remove()? {
         say("Removed .env.")?;
     }
-    say(stopped)
+    say(stopped.as_deref().unwrap_or("No local cluster is running."))
 }
 
 /// Sends a command to the daemon and prints its answer.

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use nix::sys::signal::Signal;
 
-use crate::fault::Fault;
+use crate::kind::Fault;
 use crate::process::ServerProcess;
 use crate::run::{input, run};
 use crate::server::Server;
@@ -26,7 +26,9 @@ pub(crate) fn create(server: &Server, user: &str, database: &str) -> Result<Serv
 
 fn configure(server: &Server) -> Result<()> {
     server.directory.chown()?;
-    let mut initdb = command(server, "initdb");
+    let mut initdb = server
+        .directory
+        .command(server.program.with_file_name("initdb"));
     let flags =
         "-U postgres --pwfile=password -A scram-sha-256 -E UTF8 --locale=C --no-sync -D data";
     run(initdb.args(flags.split(' ')))?;
@@ -80,16 +82,12 @@ pub(crate) fn execute(server: &Server, database: &str, sql: &str) -> Result<Stri
 }
 
 fn psql(server: &Server, database: &str) -> Command {
-    let mut psql = command(server, "psql");
+    let mut psql = server
+        .directory
+        .command(server.program.with_file_name("psql"));
     psql.args("-X -q -At -v ON_ERROR_STOP=1 -U postgres -h 127.0.0.1".split(' '))
         .args(["-p", &server.ports[0].to_string(), "-d", database])
         .env("PGPASSWORD", &server.password)
         .env("PGSSLMODE", "disable");
     psql
-}
-
-/// Returns a command for another program of the same installation.
-fn command(server: &Server, name: &str) -> Command {
-    let program = server.program.with_file_name(name);
-    server.directory.command(program)
 }

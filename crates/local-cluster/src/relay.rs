@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -53,7 +54,7 @@ struct State {
     /// What is held back now.
     held: Option<Point>,
     delay: Duration,
-    recorded: Option<Vec<u8>>,
+    recorded: Vec<u8>,
     /// A connection is removed when it is cut or when one side has closed it.
     connections: HashMap<usize, Connection>,
     is_closed: bool,
@@ -70,12 +71,11 @@ impl Relay {
     /// Listens on a free port of `127.0.0.1` and passes every connection on to `server_port`.
     pub fn start(server_port: u16) -> Result<Relay> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        let shared = Arc::default();
         let relay = Relay {
-            port,
-            shared: Arc::clone(&shared),
+            port: listener.local_addr()?.port(),
+            shared: Arc::default(),
         };
+        let shared = Arc::clone(&relay.shared);
         thread::spawn(move || {
             for (id, client) in listener.incoming().flatten().enumerate() {
                 if shared.lock().is_closed {
@@ -117,9 +117,7 @@ impl Relay {
     /// Cuts all connections now.
     pub fn cut_all(&self) {
         let mut state = self.shared.lock();
-        for (_, connection) in state.connections.drain() {
-            connection.close();
-        }
+        state.connections.drain().for_each(|(_, it)| it.close());
         self.shared.changed.notify_all();
     }
 
@@ -146,16 +144,11 @@ impl Relay {
         waited.unwrap().0.held.is_some()
     }
 
-    /// Starts to record what clients send, and discards what was recorded before. The record is
-    /// readable only if the connection does not use TLS.
-    pub fn record(&self) {
-        self.shared.lock().recorded = Some(Vec::new());
-    }
-
-    /// Returns what clients have sent since [`Relay::record`], with invalid UTF-8 replaced.
-    pub fn recorded(&self) -> String {
-        let state = self.shared.lock();
-        String::from_utf8_lossy(state.recorded.as_deref().unwrap_or_default()).into_owned()
+    /// Returns what clients have sent since the last call, with invalid UTF-8 replaced. It is readable
+    /// only if the connection does not use TLS.
+    pub fn take_recorded(&self) -> String {
+        let recorded = mem::take(&mut self.shared.lock().recorded);
+        String::from_utf8_lossy(&recorded).into_owned()
     }
 }
 
@@ -197,8 +190,8 @@ impl Shared {
             state.connections.remove(&id)?.close();
             return None;
         }
-        if let Some(recorded) = state.recorded.as_mut().filter(|_| is_client) {
-            recorded.extend_from_slice(bytes);
+        if is_client {
+            state.recorded.extend_from_slice(bytes);
         }
         if point.is_some() && state.hold == point {
             (state.hold, state.held) = (None, point);

@@ -15,9 +15,8 @@ pub(crate) fn postgres_user() -> Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
     }
-    let user = User::from_name("postgres")?
-        .context("PostgreSQL refuses to run as root, and there is no user postgres to run it as")?;
-    Ok(Some(user))
+    let user = User::from_name("postgres")?.map(Some);
+    user.context("PostgreSQL refuses to run as root, and there is no user postgres to run it as")
 }
 
 /// Returns a command for a program, as this user if there is one.

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use crate::directory::Directory;
-use crate::fault::Fault;
-use crate::kind::Kind;
+use crate::kind::{Fault, Kind};
 
 /// A server that is configured and perhaps runs.
 pub(crate) struct Server {

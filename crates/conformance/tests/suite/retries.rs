@@ -126,7 +126,7 @@ fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<
         create_force_retry(&database);
         let mut driver = D::connect(&database.relayed).unwrap();
         let op = format!("SELECT fail_first(2, '{code}', '{message}')");
-        database.relay.record();
+        database.relay.take_recorded();
         driver
             .transact(|txn| Ok::<_, OpError>(txn.execute(&op)?))
             .unwrap();
@@ -136,7 +136,7 @@ fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<
         let Facts { begin, commit, .. } = D::FACTS;
         let expected = [begin, op, first, op, second, op, commit].concat();
         assert_eq!(
-            statements(&database.relay.recorded()),
+            statements(&database.relay.take_recorded()),
             expected,
             "{message}"
         );

@@ -66,9 +66,9 @@ fn url(server: &Server, sslmode: &str, root: &str, host: &str, directory: &Path)
         _ => {}
     }
     if server.sends_client_certificate {
-        let client = cluster.directory().join("client");
-        add("sslcert", &client.join("client.demo.crt"));
-        add("sslkey", &client.join("client.demo.key"));
+        let certs = cluster.directory().join("certs");
+        add("sslcert", &certs.join("client.demo.crt"));
+        add("sslkey", &certs.join("client.demo.key"));
     }
     format!("postgresql://demo:{password}@{host}:{port}/defaultdb?{parameters}")
 }

@@ -26,7 +26,7 @@ host=$(printf '%s\n' "$@" | sed -n 's/^--host=//p')
 case "$*" in
     start*) exec sleep 600 ;;
     init*)
-        [ "$(count start)" = 3 ] || fail "cannot dial server"
+        [ "$(count 'start ')" = 3 ] || fail "cannot dial server"
         [ "$(count init)" -gt 2 ] || fail "the answer is lost"
         fail "cluster has already been initialized"
         ;;
