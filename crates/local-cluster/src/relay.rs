@@ -117,7 +117,8 @@ impl Relay {
     /// Cuts all connections now.
     pub fn cut_all(&self) {
         let mut state = self.shared.lock();
-        state.connections.drain().for_each(|(_, it)| it.close());
+        state.connections.values().for_each(Connection::close);
+        state.connections.clear();
         self.shared.changed.notify_all();
     }
 
