@@ -20,7 +20,7 @@ fn a_stopped_server_keeps_its_data_and_restarts_and_is_gone_when_a_test_panics()
         let cluster = Cluster::start_as(kind).unwrap();
         cluster.execute("CREATE TABLE t (i INT8)").unwrap();
         let (port, directory) = (cluster.port(), cluster.directory().to_owned());
-        // A server that dies by itself is also one that can be killed and restarted.
+        // PostgreSQL dies by itself first.
         if let Ok(file) = fs::read_to_string(directory.join("data/postmaster.pid")) {
             let server = file.lines().next().unwrap().parse().unwrap();
             kill(Pid::from_raw(server), Signal::SIGKILL).unwrap();
@@ -53,8 +53,8 @@ fn another_user_of_the_machine_can_neither_read_the_directory_nor_connect() {
         for command in [format!("cat {directory}/certs/ca.crt"), psql] {
             let mut sh = Command::new("sh");
             sh.uid(65534).gid(65534).current_dir("/").env("HOME", "/");
-            let stderr = sh.args(["-c", &command]).output().unwrap().stderr;
-            let stderr = String::from_utf8(stderr).unwrap();
+            let output = sh.args(["-c", &command]).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
             let is_refused = refusals.iter().any(|words| stderr.contains(words));
             assert!(is_refused, "{command}: {stderr}");
         }

@@ -88,8 +88,7 @@ fn start_prints_the_url_and_stop_removes_only_what_start_wrote() {
     assert_eq!(cluster.run("url"), url);
 
     let root = fs::read_link(cluster.path(".local-cluster/cluster")).unwrap();
-    let printed = cluster.run("stop");
-    assert_eq!(printed, "Removed .env.\nStopped the local cluster.\n");
+    assert!(cluster.run("stop").starts_with("Removed .env.\nStopped"));
     assert!(!root.exists());
     assert_eq!(fs::read_dir(cluster.path("")).unwrap().count(), 0);
     let output = cluster.command("url").output().unwrap();
@@ -136,8 +135,7 @@ fn each_command_says_what_it_did_or_why_not() {
     let here = Path::new("/proc").exists().then_some("/proc");
     let mut start = directory.command("start");
     let printed = printed(start.current_dir(here.unwrap_or("/")).output());
-    let reason = "Error: cannot write .local-cluster and .env in /";
-    assert!(printed.starts_with(reason), "{printed}");
+    assert!(printed.contains("cannot write .local-cluster"), "{printed}");
 }
 
 /// Paths with special characters are tested with the samples, which read them in the string.
@@ -152,8 +150,8 @@ fn start_works_with_a_tmpdir_that_is_long_private_or_missing() {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
     // If root runs the test, the server's user cannot enter the private one.
-    let is_root = Uid::effective().is_root();
-    for (tmpdir, is_used) in [(long, true), (private, !is_root), (missing, false)] {
+    let enters = !Uid::effective().is_root();
+    for (tmpdir, is_used) in [(long, true), (private, enters), (missing, false)] {
         let directory = Directory::new(Some(""));
         let mut start = directory.command("start");
         start.env("TMPDIR", &tmpdir).output().unwrap();
