@@ -5,7 +5,7 @@ use std::future::Future;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinHandle, block_in_place};
 
-use crate::driver::{AnyError, Driver, Threads};
+use crate::driver::{Driver, Threads};
 
 /// A driver whose `run_transaction` is a future.
 pub trait Asynchronous: Driver {
@@ -14,32 +14,16 @@ pub trait Asynchronous: Driver {
 
     /// Starts a transaction that runs `statement(1)` in its first run, and so on.
     fn spawn(&self, statement: impl FnMut(u32) -> String + Send + 'static) -> JoinHandle<()>;
-
-    /// Runs SQL on a connection of the pool, outside of `run_transaction`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a statement fails.
-    fn execute(&self, sql: &str) -> Result<(), AnyError>;
-}
-
-/// Starts a runtime with one worker thread, which serves the network while an `op` blocks.
-pub(crate) fn start() -> Runtime {
-    let mut builder = Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().build();
-    runtime.expect("a thread can be started")
 }
 
 /// Starts a runtime with this number of threads.
-pub(crate) fn start_on(threads: Threads) -> Runtime {
+pub(crate) fn start(threads: Threads) -> Runtime {
     let mut builder = match threads {
         Threads::One => Builder::new_current_thread(),
         Threads::EachCore => Builder::new_multi_thread(),
     };
-    builder
-        .enable_all()
-        .build()
-        .expect("threads can be started")
+    let runtime = builder.enable_all().build();
+    runtime.expect("threads can be started")
 }
 
 /// Waits for a future within an asynchronous `op`.
@@ -48,51 +32,35 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Declares a pool with its runtime, and implements [`Driver`] and [`Asynchronous`] for it. The
-/// module has the sample as `transfer`, the `recipes`, `many_rows`, its `brief!`, and the functions
-/// `execute` and `read` for its type of a transaction, and `execute_in` for its pool.
+/// module has the sample as `transfer`, the `recipes` and `many_rows`, and the functions `execute` and
+/// `read` for its type of a transaction.
 macro_rules! asynchronous {
     ($driver:ident, $facts:expr, $package:ident, $pool:ty, $txn:ty) => {
         /// A pool, and the runtime that its connections run on.
         pub struct $driver {
+            threads: Threads,
             runtime: tokio::runtime::Runtime,
             pool: $pool,
-            in_a_task: bool,
         }
 
-        impl $driver {
-            fn on(
-                runtime: tokio::runtime::Runtime,
-                in_a_task: bool,
-                url: &DatabaseUrl,
-            ) -> Result<$driver, ConnectError> {
-                let pool = runtime.block_on($package::connect(url))?;
-                Ok($driver {
-                    runtime,
-                    pool,
-                    in_a_task,
-                })
-            }
-        }
+        crate::driver::from_driver!($package, NoConnection);
 
         impl Driver for $driver {
-            const FACTS: crate::Facts = $facts;
+            const FACTS: Facts = $facts;
 
-            fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
-                Self::on(crate::asynchronous::start(), false, url)
-            }
-
-            fn connect_on(
-                threads: crate::Threads,
-                url: &DatabaseUrl,
-            ) -> Result<Self, ConnectError> {
-                let in_a_task = threads == crate::Threads::EachCore;
-                Self::on(crate::asynchronous::start_on(threads), in_a_task, url)
+            fn connect_on(threads: Threads, url: &DatabaseUrl) -> Result<Self, ConnectError> {
+                let runtime = crate::asynchronous::start(threads);
+                let pool = runtime.block_on($package::connect(url))?;
+                Ok($driver {
+                    threads,
+                    runtime,
+                    pool,
+                })
             }
 
             fn transfer_while<S: Send + 'static>(
                 &mut self,
-                from: i64,
-                to: i64,
+                [from, to]: [i64; 2],
                 mut state: S,
                 each: fn(&mut S, u32) -> bool,
             ) -> Result<S, TransactionError> {
@@ -112,40 +80,19 @@ macro_rules! asynchronous {
                         }
                     }
                 };
-                if self.in_a_task {
-                    let task = self.runtime.spawn(transfers);
-                    return self.runtime.block_on(task).expect("no panic");
-                }
-                self.runtime.block_on(transfers)
-            }
-
-            fn transfer_with_entry(
-                &mut self,
-                entry: Option<i64>,
-                from: i64,
-                to: i64,
-                amount: i64,
-            ) -> Result<u32, TransactionError> {
-                let mut runs = 0;
-                let op = async |txn: $txn| {
-                    runs += 1;
-                    transfer::transfer_funds(txn, from, to, amount).await?;
-                    if let Some(entry) = entry {
-                        execute(txn, &insert_entry(entry)).await?;
+                match self.threads {
+                    Threads::One => self.runtime.block_on(transfers),
+                    Threads::EachCore => {
+                        let task = self.runtime.spawn(transfers);
+                        self.runtime.block_on(task).expect("no panic")
                     }
-                    Ok::<_, transfer::TransferError>(())
-                };
-                let transaction = $package::run_transaction(&self.pool, op);
-                self.runtime.block_on(transaction)?;
-                Ok(runs)
+                }
             }
 
             fn transfer_once(
                 &mut self,
                 request: i64,
-                from: i64,
-                to: i64,
-                amount: i64,
+                [from, to, amount]: Transfer,
             ) -> Result<(), TransactionError> {
                 let op =
                     async |txn: $txn| recipes::transfer_once(txn, request, from, to, amount).await;
@@ -175,16 +122,6 @@ macro_rules! asynchronous {
                 let transaction = $package::run_transaction(&self.pool, op);
                 Ok(self.runtime.block_on(transaction)?)
             }
-
-            fn transact_briefly<E: std::error::Error + Send + Sync + 'static>(
-                &mut self,
-                mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
-            ) -> Result<(), TransactionError> {
-                let op = async |txn: $txn| op(&mut Blocking(txn));
-                Ok(self
-                    .runtime
-                    .block_on(brief::run_transaction(&self.pool, op))?)
-            }
         }
 
         impl Asynchronous for $driver {
@@ -205,10 +142,6 @@ macro_rules! asynchronous {
                     };
                     $package::run_transaction(&pool, op).await.unwrap();
                 })
-            }
-
-            fn execute(&self, sql: &str) -> Result<(), AnyError> {
-                self.runtime.block_on(execute_in(&self.pool, sql))
             }
         }
 

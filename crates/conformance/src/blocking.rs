@@ -1,45 +1,44 @@
 //! What the blocking drivers have in common.
 
 /// Declares a connection, and implements [`Driver`](crate::Driver) for it. The module has the sample
-/// as `transfer`, the `recipes`, `many_rows` and its `brief!`, and implements [`Sql`](crate::Sql) for
-/// the driver's type of a connection.
+/// as `transfer`, the `recipes` and `many_rows`, and implements [`Sql`](crate::Sql) for the driver's
+/// type of a connection.
 macro_rules! blocking {
     ($driver:ident, $facts:expr, $package:ident, $connection:ty) => {
         /// A connection.
         pub struct $driver(pub $connection);
 
-        impl Driver for $driver {
-            const FACTS: crate::Facts = $facts;
+        crate::driver::from_driver!($package);
 
-            fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
+        impl Driver for $driver {
+            const FACTS: Facts = $facts;
+
+            fn connect_on(_: Threads, url: &DatabaseUrl) -> Result<Self, ConnectError> {
                 $package::connect(url).map($driver)
             }
 
-            fn transfer_with_entry(
+            fn transfer_while<S: Send + 'static>(
                 &mut self,
-                entry: Option<i64>,
-                from: i64,
-                to: i64,
-                amount: i64,
-            ) -> Result<u32, TransactionError> {
-                let mut runs = 0;
-                $package::run_transaction(&mut self.0, |txn| {
-                    runs += 1;
-                    transfer::transfer_funds(txn, from, to, amount)?;
-                    if let Some(entry) = entry {
-                        txn.batch_execute(&insert_entry(entry))?;
+                [from, to]: [i64; 2],
+                mut state: S,
+                each: fn(&mut S, u32) -> bool,
+            ) -> Result<S, TransactionError> {
+                loop {
+                    let mut runs = 0;
+                    $package::run_transaction(&mut self.0, |txn| {
+                        runs += 1;
+                        transfer::transfer_funds(txn, from, to, 1)
+                    })?;
+                    if !each(&mut state, runs) {
+                        return Ok(state);
                     }
-                    Ok::<_, transfer::TransferError>(())
-                })?;
-                Ok(runs)
+                }
             }
 
             fn transfer_once(
                 &mut self,
                 request: i64,
-                from: i64,
-                to: i64,
-                amount: i64,
+                [from, to, amount]: Transfer,
             ) -> Result<(), TransactionError> {
                 Ok($package::run_transaction(&mut self.0, |txn| {
                     recipes::transfer_once(txn, request, from, to, amount)
@@ -63,13 +62,6 @@ macro_rules! blocking {
                 mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
             ) -> Result<(), TransactionError> {
                 Ok($package::run_transaction(&mut self.0, |txn| op(txn))?)
-            }
-
-            fn transact_briefly<E: std::error::Error + Send + Sync + 'static>(
-                &mut self,
-                mut op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
-            ) -> Result<(), TransactionError> {
-                Ok(brief::run_transaction(&mut self.0, |txn| op(txn))?)
             }
         }
     };

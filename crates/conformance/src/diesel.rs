@@ -6,8 +6,8 @@ use diesel::sql_types::BigInt;
 use diesel::{PgConnection, QueryableByName, RunQueryDsl, sql_query};
 
 use crate::blocking::blocking;
-use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
-use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, Words};
+use crate::driver::{AnyError, Driver, Sql, Threads, TransactionError, Transfer};
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips};
 
 const FACTS: Facts = Facts {
     name: "diesel",
@@ -25,18 +25,7 @@ const FACTS: Facts = Facts {
     waits_for_the_server: false,
     takes_host_list: true,
     trusts_system_roots: false,
-    limits_scram_iterations: false,
     passes_on_sqlstates: false,
-    words: Words {
-        unknown_host: "could not translate host name",
-        no_answer: "timeout expired",
-        no_tls: "support SSL",
-        unknown_authority: "certificate verify failed",
-        expired: "certificate verify failed",
-        other_name: "does not match host name",
-        no_password: "no password supplied",
-    },
-    own_code: &[("diesel::result::Error", "DriverError")],
 };
 
 #[allow(missing_docs)]
@@ -49,8 +38,6 @@ mod recipes;
 #[path = "../../../examples/diesel/transfer.rs"]
 mod transfer;
 
-from_driver!(crdb_diesel);
-brief!("diesel");
 blocking!(Diesel, FACTS, crdb_diesel, PgConnection);
 
 impl Sql for PgConnection {

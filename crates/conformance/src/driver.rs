@@ -18,111 +18,52 @@ pub enum Threads {
     EachCore,
 }
 
-/// A connection (or pool) of one driver, with the samples' `connect`, `run_transaction` and
-/// `transfer_funds`.
+/// The account that pays, the account that receives, and the amount.
+pub type Transfer = [i64; 3];
+
+/// A connection (or pool) of one driver, with the samples' own functions. Each method returns the error
+/// of the function that it calls.
 pub trait Driver: Sized + Send + 'static {
     /// What differs between the drivers.
     const FACTS: Facts;
 
-    /// Connects with the driver's `connect`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if no server accepts the connection.
-    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError>;
+    /// Connects with the driver's `connect`, an asynchronous driver on this runtime.
+    fn connect_on(threads: Threads, url: &DatabaseUrl) -> Result<Self, ConnectError>;
 
-    /// Connects an asynchronous driver on this runtime. A blocking driver ignores it.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if no server accepts the connection.
-    fn connect_on(_threads: Threads, url: &DatabaseUrl) -> Result<Self, ConnectError> {
-        Self::connect(url)
+    /// Connects on a runtime with several threads, so that one serves the network while an `op` blocks.
+    fn connect(url: &DatabaseUrl) -> Result<Self, ConnectError> {
+        Self::connect_on(Threads::EachCore, url)
     }
 
-    /// Runs the sample's `transfer_funds` in `run_transaction`. If there is an entry, inserts it into
-    /// the table `ledger` in the same transaction. Returns the number of runs.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
-    fn transfer_with_entry(
-        &mut self,
-        entry: Option<i64>,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<u32, TransactionError>;
-
-    /// Transfers without an entry.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
-    fn transfer(&mut self, from: i64, to: i64, amount: i64) -> Result<u32, TransactionError> {
-        self.transfer_with_entry(None, from, to, amount)
-    }
-
-    /// Transfers 1, again and again until `each` returns false. `each` gets the number of runs of each
-    /// transfer.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
+    /// Transfers 1 with `transfer_funds` in `run_transaction`, again and again until `each` returns
+    /// false. `each` gets the number of runs of each transfer.
     fn transfer_while<S: Send + 'static>(
         &mut self,
-        from: i64,
-        to: i64,
-        mut state: S,
+        accounts: [i64; 2],
+        state: S,
         each: fn(&mut S, u32) -> bool,
-    ) -> Result<S, TransactionError> {
-        while each(&mut state, self.transfer(from, to, 1)?) {}
-        Ok(state)
+    ) -> Result<S, TransactionError>;
+
+    /// Transfers 1. Returns the number of runs.
+    fn transfer(&mut self, from: i64, to: i64) -> Result<u32, TransactionError> {
+        let once = |runs: &mut u32, number| {
+            *runs = number;
+            false
+        };
+        self.transfer_while([from, to], 0, once)
     }
 
     /// Transfers once for each request, by the recipe in `run_transaction`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
-    fn transfer_once(
-        &mut self,
-        request: i64,
-        from: i64,
-        to: i64,
-        amount: i64,
-    ) -> Result<(), TransactionError>;
+    fn transfer_once(&mut self, request: i64, transfer: Transfer) -> Result<(), TransactionError>;
 
     /// Inserts the rows of `customers` that do not exist yet, by the recipe.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a statement fails.
     fn insert_customers(&mut self, customers: &[(i64, String)]) -> Result<(), AnyError>;
 
     /// Reads the rows of `customers` up to the id `last`, by the recipe.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the statement fails.
     fn read_customers(&mut self, last: i64, each: impl FnMut(i64, String)) -> Result<(), AnyError>;
 
     /// Runs `op` with `run_transaction`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
     fn transact<E: Error + Send + Sync + 'static>(
-        &mut self,
-        op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
-    ) -> Result<(), TransactionError>;
-
-    /// Runs `op` with a copy of `run_transaction` that retries for one second instead of 30.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `run_transaction` does.
-    fn transact_briefly<E: Error + Send + Sync + 'static>(
         &mut self,
         op: impl FnMut(&mut dyn Sql) -> Result<(), E>,
     ) -> Result<(), TransactionError>;
@@ -131,17 +72,9 @@ pub trait Driver: Sized + Send + 'static {
 /// Runs SQL text within a transaction.
 pub trait Sql {
     /// Runs statements.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a statement fails.
     fn execute(&mut self, sql: &str) -> Result<(), AnyError>;
 
     /// Reads the column `value`, of type INT8.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a statement fails.
     fn read(&mut self, sql: &str) -> Result<Vec<i64>, AnyError>;
 }
 
@@ -159,23 +92,6 @@ pub enum TransactionError {
     AmbiguousCommit(AnyError),
 }
 
-/// Returns the statement that inserts an entry.
-pub(crate) fn insert_entry(entry: i64) -> String {
-    format!("INSERT INTO ledger (entry) VALUES ({entry})")
-}
-
-/// Declares a driver's copy of `run_transaction` with a time limit of one second, and converts its
-/// `TransactionError`.
-macro_rules! brief {
-    ($driver:literal $(, $no_connection:ident)?) => {
-        mod brief {
-            include!(concat!(env!("OUT_DIR"), "/", $driver, ".rs"));
-        }
-        $crate::driver::from_driver!(brief $(, $no_connection)?);
-    };
-}
-pub(crate) use brief;
-
 /// Converts the `TransactionError` of a driver's package.
 macro_rules! from_driver {
     ($package:ident $(, $no_connection:ident)?) => {
@@ -183,12 +99,12 @@ macro_rules! from_driver {
             for TransactionError
         {
             fn from(error: $package::TransactionError<E>) -> TransactionError {
-                use $package::TransactionError as DriverError;
+                use $package::TransactionError as Error;
                 match error {
-                    $(DriverError::$no_connection(error) => TransactionError::$no_connection(error.into()),)?
-                    DriverError::Operation(error) => TransactionError::Operation(error.into()),
-                    DriverError::Database(error) => TransactionError::Database(error.into()),
-                    DriverError::AmbiguousCommit(error) => TransactionError::AmbiguousCommit(error.into()),
+                    $(Error::$no_connection(error) => Self::$no_connection(error.into()),)?
+                    Error::Operation(error) => Self::Operation(error.into()),
+                    Error::Database(error) => Self::Database(error.into()),
+                    Error::AmbiguousCommit(error) => Self::AmbiguousCommit(error.into()),
                 }
             }
         }

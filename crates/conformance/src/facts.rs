@@ -25,15 +25,8 @@ pub struct Facts {
     pub takes_host_list: bool,
     /// The driver also trusts the authorities of the operating system if `sslrootcert` names a file.
     pub trusts_system_roots: bool,
-    /// The driver refuses a password that was hashed more than 100,000 times.
-    pub limits_scram_iterations: bool,
     /// The driver passes on the SQLSTATE of each error, and not only those of constraints.
     pub passes_on_sqlstates: bool,
-    /// What the driver says if it cannot connect.
-    pub words: Words,
-    /// Pieces of `src/transaction.rs` that only this driver has, each with the text that the others have
-    /// in its place.
-    pub own_code: &'static [(&'static str, &'static str)],
 }
 
 impl Facts {
@@ -53,30 +46,6 @@ pub struct RoundTrips {
     /// Of a transaction of three statements that fails in a first statement and is run once more.
     pub retry: u64,
 }
-
-/// What a driver says if it cannot connect: a piece of its message.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub struct Words {
-    pub unknown_host: &'static str,
-    pub no_answer: &'static str,
-    pub no_tls: &'static str,
-    pub unknown_authority: &'static str,
-    pub expired: &'static str,
-    pub other_name: &'static str,
-    pub no_password: &'static str,
-}
-
-/// The words of OpenSSL and of the standard library, which most drivers pass on.
-pub(crate) const WORDS: Words = Words {
-    unknown_host: "lookup address",
-    no_answer: "timed out",
-    no_tls: "support TLS",
-    unknown_authority: "unable to get local issuer certificate",
-    expired: "certificate has expired",
-    other_name: "ostname mismatch",
-    no_password: "password missing",
-};
 
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SAVEPOINT cockroach_restart";
 pub(crate) const COMMIT: &str = "RELEASE SAVEPOINT cockroach_restart; COMMIT";

@@ -3,13 +3,10 @@
 //!
 //! # Layout
 //!
-//! - `lib.rs`: the list of the drivers.
-//! - `postgres.rs`, `tokio_postgres.rs`, `diesel.rs`, `sqlx.rs`, `sea_orm.rs`: a driver each, with all
-//!   that differs for it.
+//! - `lib.rs`: the list of the drivers. A driver's file has all that differs for it.
 //! - `driver.rs`: the trait [`Driver`]. Its methods call the samples' own code.
 //! - `facts.rs`: the type of what differs, [`Facts`].
-//! - `blocking.rs`: what the blocking drivers have in common.
-//! - `asynchronous.rs`: what the asynchronous drivers have in common: the trait [`Asynchronous`].
+//! - `blocking.rs`, `asynchronous.rs`: what the blocking and the asynchronous drivers have in common.
 //! - [`sample`]: runs the built samples.
 //! - `tests/suite`: the tests, one module for each subject.
 
@@ -17,21 +14,23 @@
 
 mod asynchronous;
 mod blocking;
+mod diesel;
 mod driver;
 mod facts;
+mod postgres;
 pub mod sample;
+mod sea_orm;
+mod sqlx;
+mod tokio_postgres;
 
 pub use asynchronous::Asynchronous;
-pub use driver::{AnyError, Driver, Sql, Threads, TransactionError};
-pub use facts::{Facts, RoundTrips, Words};
+pub use driver::{AnyError, Driver, Sql, Threads, TransactionError, Transfer};
+pub use facts::{Facts, RoundTrips};
 
-/// Declares the modules of the drivers, and the list for tests and for the comparison.
+/// Declares the list of the drivers for tests and for the comparison.
 macro_rules! drivers {
     ($dollar:tt $($kind:ident $module:ident::$driver:ident),+ $(,)?) => {
-        $(
-            mod $module;
-            pub use $module::$driver;
-        )+
+        $(pub use $module::$driver;)+
 
         /// What differs between the drivers, in the order of the pages.
         pub const DRIVERS: &[Facts] = &[$($driver::FACTS),+];

@@ -4,8 +4,8 @@ use crdb_connection::{ConnectError, DatabaseUrl};
 use postgres::Client;
 
 use crate::blocking::blocking;
-use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
-use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips, WORDS};
+use crate::driver::{AnyError, Driver, Sql, Threads, TransactionError, Transfer};
+use crate::facts::{BEGIN, COMMIT, Facts, RoundTrips};
 
 const FACTS: Facts = Facts {
     name: "postgres",
@@ -23,10 +23,7 @@ const FACTS: Facts = Facts {
     waits_for_the_server: false,
     takes_host_list: true,
     trusts_system_roots: false,
-    limits_scram_iterations: true,
     passes_on_sqlstates: true,
-    words: WORDS,
-    own_code: &[("postgres::Error", "DriverError")],
 };
 
 #[allow(missing_docs)]
@@ -39,8 +36,6 @@ mod recipes;
 #[path = "../../../examples/postgres/transfer.rs"]
 mod transfer;
 
-from_driver!(crdb_postgres);
-brief!("postgres");
 blocking!(Postgres, FACTS, crdb_postgres, Client);
 
 impl Sql for Client {

@@ -56,14 +56,11 @@ pub fn run_program(program: &Path, directory: &Path, variables: &[(&str, &str)])
         }
     }
     // The first lines of an error must be the same with backtraces on.
+    command.env("RUST_BACKTRACE", "1").env("HOME", directory);
     command
-        .env("RUST_BACKTRACE", "1")
-        .env("HOME", directory)
-        .current_dir(directory);
-    let output = command
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the sample runs");
+        .current_dir(directory)
+        .envs(variables.iter().copied());
+    let output = command.output().expect("the sample runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Ended {
         status: output.status.code(),
@@ -74,30 +71,18 @@ pub fn run_program(program: &Path, directory: &Path, variables: &[(&str, &str)])
 
 /// The directory of the built samples. The build is part of the test, so it runs no old sample.
 static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     // With this package, Cargo chooses the features that the tests were compiled with.
+    let others = ["conformance", "service"].into_iter();
+    let names = others.chain(DRIVERS.iter().map(|driver| driver.name));
     let build = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--examples",
-            "-p=crdb-conformance",
-            "-p=crdb-service",
-        ])
-        .args(
-            DRIVERS
-                .iter()
-                .map(|driver| format!("-p=crdb-{}", driver.name)),
-        )
-        .current_dir(root)
+        .args(["build", "--quiet", "--examples"])
+        .args(names.map(|name| format!("-p=crdb-{name}")))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo runs");
     assert!(build.success(), "the samples do not build");
     let test = env::current_exe().expect("a test has a path");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/debug/deps/NAME");
+    let profile = test.ancestors().nth(2).expect("target/debug/deps/NAME");
     profile.join("examples")
 });
 

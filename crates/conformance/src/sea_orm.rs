@@ -5,9 +5,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction};
 use sea_orm::{DbBackend, DbErr, Statement};
 
 use crate::asynchronous::{Asynchronous, asynchronous};
-use crate::driver::{AnyError, Driver, Sql, TransactionError, brief, from_driver, insert_entry};
+use crate::driver::{AnyError, Driver, Sql, Threads, TransactionError, Transfer};
 use crate::facts::{Facts, RoundTrips};
-use crate::sqlx::{COMMIT, OWN_CODE, PASSWORD_WORDS};
+use crate::sqlx::COMMIT;
 
 const FACTS: Facts = Facts {
     name: "sea-orm",
@@ -28,10 +28,7 @@ const FACTS: Facts = Facts {
     waits_for_the_server: true,
     takes_host_list: false,
     trusts_system_roots: true,
-    limits_scram_iterations: false,
     passes_on_sqlstates: true,
-    words: PASSWORD_WORDS,
-    own_code: OWN_CODE,
 };
 
 #[allow(missing_docs)]
@@ -44,8 +41,6 @@ mod recipes;
 #[path = "../../../examples/sea-orm/transfer.rs"]
 mod transfer;
 
-from_driver!(crdb_sea_orm, NoConnection);
-brief!("sea-orm", NoConnection);
 asynchronous!(
     SeaOrm,
     FACTS,
@@ -63,9 +58,4 @@ async fn read(txn: &DatabaseTransaction, sql: &str) -> Result<Vec<i64>, DbErr> {
     let select = Statement::from_string(DbBackend::Postgres, sql);
     let rows = txn.query_all_raw(select).await?;
     rows.iter().map(|row| row.try_get("", "value")).collect()
-}
-
-async fn execute_in(db: &DatabaseConnection, sql: &str) -> Result<(), AnyError> {
-    db.execute_unprepared(sql).await?;
-    Ok(())
 }

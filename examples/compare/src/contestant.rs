@@ -71,8 +71,8 @@ pub trait Connection: Send {
 }
 
 impl<D: Driver> Connection for D {
-    fn transfers(&mut self, [from, to]: [i64; 2], slot: Slot) -> Result<Slot> {
-        Ok(self.transfer_while(from, to, slot, Slot::record)?)
+    fn transfers(&mut self, accounts: [i64; 2], slot: Slot) -> Result<Slot> {
+        Ok(self.transfer_while(accounts, slot, Slot::record)?)
     }
 
     fn insert(&mut self, customers: &[(i64, String)]) -> Result<()> {

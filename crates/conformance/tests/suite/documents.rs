@@ -1,31 +1,17 @@
 //! The documents agree with the code.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crdb_conformance::{DRIVERS, sample};
 
-use crate::markdown::{blocks, expected_output, read, root};
+use crate::markdown::{blocks, expected_output, printed, read, root};
 
-/// The documents besides the drivers' pages.
-const OTHERS: [&str; 8] = [
-    "README.md",
-    "examples/README.md",
-    "examples/questions.md",
-    "examples/migrations/README.md",
-    "examples/compare/README.md",
-    "examples/service/README.md",
-    "crates/local-cluster/README.md",
-    ".github/CONTRIBUTING.md",
-];
-
-/// Returns the paths of all documents.
-fn pages() -> impl Iterator<Item = String> {
-    let drivers = DRIVERS
-        .iter()
-        .map(|driver| format!("examples/{}/README.md", driver.name));
-    OTHERS.map(str::to_owned).into_iter().chain(drivers)
+/// Returns the paths of all documents, and their texts.
+fn pages() -> Vec<(PathBuf, String)> {
+    let found = printed("find . -name '*.md' -not -path '*/target/*'");
+    let pages = found.lines().map(|page| (root().join(page), read(page)));
+    pages.collect()
 }
 
 /// Returns the targets of the links `[…](…)`.
@@ -37,23 +23,19 @@ fn links(page: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_listing_is_in_the_file_that_is_named_before_it() {
     let mut listings = 0;
-    for page in pages().filter(|page| !page.starts_with("crates")) {
-        let text = read(&page);
+    for (page, text) in pages() {
         for block in blocks(&text) {
             // The test `in_one_file` builds and runs the programs that replace src/main.rs.
             let is_program = block.before.ends_with("`src/main.rs`:\n\n");
             if is_program || !["rust", "sql"].contains(&block.language) {
                 continue;
             }
-            let file = links(block.before)
-                .filter(|link| link.ends_with(".rs") || link.ends_with(".sql"))
-                .last();
-            let file = Path::new(&page)
-                .with_file_name("")
-                .join(file.expect("a file is named"));
-            let source = read(file.to_str().unwrap());
-            let found = source.contains(block.text.trim_end());
-            assert!(found, "{page}: a listing is not in {}", file.display());
+            let is_source = |link: &&str| link.ends_with(".rs") || link.ends_with(".sql");
+            let files = links(block.before).filter(is_source);
+            let file = files.last().expect("a file is named");
+            let source = fs::read_to_string(page.with_file_name("").join(file)).unwrap();
+            let is_in_it = source.contains(block.text.trim_end());
+            assert!(is_in_it, "{page:?}: a listing is not in {file}");
             listings += 1;
         }
     }
@@ -62,65 +44,54 @@ fn every_listing_is_in_the_file_that_is_named_before_it() {
 
 #[test]
 fn the_output_in_the_walkthrough_is_that_of_the_table() {
-    let readme = read("README.md");
-    let blocks = blocks(&readme);
-    let output = blocks
-        .iter()
-        .find(|block| block.before.ends_with("The output should be:\n\n"));
-    assert_eq!(output.unwrap().text, expected_output("postgres-basic"));
+    let output = expected_output("postgres-basic");
+    let listing = format!("The output should be:\n\n```text\n{output}```");
+    assert!(read("README.md").contains(&listing), "{listing}");
 }
 
 #[test]
 fn every_script_and_example_that_is_named_exists() {
     let others = [".env.example", "crates/connection/src/explain.rs"];
-    for page in pages().chain(others.map(str::to_owned)) {
-        let text = read(&page);
+    let texts = pages().into_iter().map(|(_, text)| text);
+    for text in texts.chain(others.map(read)) {
         let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
         for rest in text.split("scripts/").skip(1) {
             let name = rest.split(ends).next().unwrap();
-            let metadata = fs::metadata(root().join("scripts").join(name));
-            let mode = metadata
-                .unwrap_or_else(|_| panic!("{page}: scripts/{name}"))
-                .permissions();
-            assert!(mode.mode() & 0o111 != 0, "scripts/{name} can be run");
+            let exists = root().join("scripts").join(name).is_file();
+            assert!(exists, "scripts/{name}");
         }
         for rest in text.split("--example ").skip(1) {
             let name = rest.split(ends).next().unwrap();
-            let is_template = !name.chars().any(|c| c.is_ascii_lowercase());
-            let exists = is_template || name == "compare" || sample::example(name).is_file();
-            assert!(exists, "{page}: --example {name}");
+            let is_template = name == name.to_uppercase() || name == "compare";
+            let exists = is_template || sample::example(name).is_file();
+            assert!(exists, "--example {name}");
         }
     }
 }
 
+/// Returns the anchor of a heading.
+fn anchor_of(heading: &str) -> String {
+    let title = heading.trim_start_matches('#').trim().to_lowercase();
+    let anchor = title.replace(' ', "-");
+    let is_kept = |c: &char| c.is_alphanumeric() || *c == '-';
+    anchor.chars().filter(is_kept).collect()
+}
+
 #[test]
 fn every_link_inside_the_repository_resolves() {
-    for page in pages() {
-        let text = read(&page);
+    for (page, text) in pages() {
         for link in links(&text).filter(|link| !link.starts_with("http")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if path.is_empty() {
-                root().join(&page)
-            } else {
-                root().join(&page).with_file_name("").join(path)
+            let target = match path {
+                "" => page.clone(),
+                path => page.with_file_name("").join(path),
             };
-            assert!(target.exists(), "{page}: {link}");
-            let kept = |c: &char| c.is_alphanumeric() || *c == ' ' || *c == '-';
-            let anchor_of = |line: &str| {
-                let title = line.trim_start_matches('#').trim().to_lowercase();
-                title
-                    .chars()
-                    .filter(kept)
-                    .collect::<String>()
-                    .replace(' ', "-")
-            };
+            assert!(target.exists(), "{page:?}: {link}");
             if !anchor.is_empty() {
-                let headings = fs::read_to_string(&target).unwrap();
-                let mut headings = headings.lines().filter(|line| line.starts_with('#'));
-                assert!(
-                    headings.any(|line| anchor_of(line) == anchor),
-                    "{page}: {link}"
-                );
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                let resolves = headings.any(|line| anchor_of(line) == anchor);
+                assert!(resolves, "{page:?}: {link}");
             }
         }
     }

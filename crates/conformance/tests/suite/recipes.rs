@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::test_database::{TestDatabase, clusters, connect, for_each_driver};
+use crate::test_database::{TestDatabase, clusters, for_each_driver};
 use crdb_conformance::Driver;
 
 for_each_driver!(
@@ -13,13 +13,12 @@ for_each_driver!(
 fn a_repeated_request_transfers_only_once<D: Driver>() {
     for cluster in clusters() {
         let database = TestDatabase::on(cluster);
-        database.execute("CREATE TABLE requests (id INT8 PRIMARY KEY)");
         thread::scope(|scope| {
             for worker in 0..4 {
-                let mut driver: D = connect(&database.url);
+                let mut driver = D::connect(&database.url).unwrap();
                 scope.spawn(move || {
                     for request in 0..10 {
-                        driver.transfer_once(request + worker, 1, 2, 1).unwrap();
+                        driver.transfer_once(request + worker, [1, 2, 1]).unwrap();
                     }
                 });
             }
@@ -32,8 +31,7 @@ fn a_repeated_request_transfers_only_once<D: Driver>() {
 fn many_rows_are_inserted_once_and_read_in_order<D: Driver>() {
     for cluster in clusters() {
         let database = TestDatabase::on(cluster);
-        let mut driver: D = connect(&database.url);
-        database.execute("CREATE TABLE customers (id INT8 PRIMARY KEY, name TEXT NOT NULL)");
+        let mut driver = D::connect(&database.url).unwrap();
         let customers: Vec<_> = (1..=2500)
             .map(|id| (id, format!("customer {id}")))
             .collect();

@@ -3,11 +3,10 @@
 use std::error::Error;
 use std::sync::{Barrier, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::test_database::{
-    OpError, TestDatabase, assert_usable, clusters, cockroach, create_raise, for_each_driver,
-    operation, readable_cluster,
+    OpError, TestDatabase, assert_usable, clusters, cockroach, for_each_driver, readable_cluster,
 };
 use crdb_conformance::{AnyError, Driver, Facts, Sql};
 use crdb_local_cluster::Kind;
@@ -16,26 +15,18 @@ for_each_driver!(
     write_skew_makes_one_of_two_transactions_run_again,
     transfers_to_and_fro_wait_for_one_another,
     the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction,
-    each_retry_is_logged_and_after_the_last_one_its_error_comes_back,
     a_retry_error_is_found_in_all_wrappings,
     a_retry_begins_a_new_transaction_if_the_savepoint_is_gone,
     #[ignore = "needs CockroachDB"]
     retry_errors_that_cockroachdb_injects_are_retried,
 );
 
-/// Creates the function `fail_first(n, code, message)`, which fails in its first `n` calls, like
-/// CockroachDB's `crdb_internal.force_retry`. A sequence counts the calls: it is not rolled back.
-fn create_force_retry(database: &TestDatabase) {
-    database.execute("CREATE SEQUENCE calls");
-    database.execute(
-        "CREATE FUNCTION fail_first(n INT8, code TEXT, message TEXT) RETURNS INT8 AS $$
-         DECLARE call INT8 := nextval('calls');
-         BEGIN
-             IF call <= n THEN RAISE EXCEPTION USING ERRCODE = code, MESSAGE = message; END IF;
-             RETURN call;
-         END $$ LANGUAGE plpgsql",
-    );
-}
+/// The messages of retry errors, each with its SQLSTATE.
+const RETRIES: [(&str, &str); 3] = [
+    ("40001", "restart transaction: forced"),
+    ("40001", "could not serialize access"),
+    ("40P01", "deadlock detected"),
+];
 
 /// Two transactions read the sum of both accounts. Then each withdraws from one account, though
 /// only one of them may.
@@ -48,12 +39,11 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
             let mut runs = 0;
             let result = driver.transact(|txn: &mut dyn Sql| {
                 runs += 1;
-                let sql = "SELECT sum(balance)::INT8 AS value FROM accounts WHERE id IN (1, 2)";
-                let sum = txn.read(sql)?[0];
+                let sum = txn.read("SELECT sum(balance)::INT8 AS value FROM accounts")?;
                 if runs == 1 {
                     both_have_read.wait();
                 }
-                if sum >= 150 {
+                if sum[0] >= 150 {
                     let sql =
                         format!("UPDATE accounts SET balance = balance - 90 WHERE id = {account}");
                     txn.execute(&sql)?;
@@ -61,23 +51,15 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
                 Ok::<_, OpError>(())
             });
             result.unwrap();
-            (driver, runs)
+            runs
         };
         let withdraw = &withdraw;
-        let [(mut first, runs), (mut second, more_runs)] = thread::scope(|scope| {
+        let runs: u32 = thread::scope(|scope| {
             let workers = [1, 2].map(|account| scope.spawn(move || withdraw(account)));
-            workers.map(|worker| worker.join().unwrap())
+            workers.map(|worker| worker.join().unwrap()).iter().sum()
         });
-        assert!(
-            runs + more_runs >= 3,
-            "{runs} and {more_runs} runs: one must have run again"
-        );
-        assert_eq!(
-            database.read::<D>("SELECT sum(balance)::INT8 AS value FROM accounts"),
-            [110]
-        );
-        assert_usable(&mut first);
-        assert_usable(&mut second);
+        assert!(runs >= 3, "{runs} runs: one must have run again");
+        assert_eq!(database.balances::<D>().iter().sum::<i64>(), 110);
     }
 }
 
@@ -86,11 +68,9 @@ fn write_skew_makes_one_of_two_transactions_run_again<D: Driver>() {
 fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
     for cluster in clusters() {
         let database = TestDatabase::on(cluster);
-        let work = |from, to| {
+        let work = |from, to| -> u32 {
             let mut driver = D::connect(&database.url).unwrap();
-            (0..100)
-                .map(|_| driver.transfer(from, to, 1).unwrap())
-                .sum::<u32>()
+            (0..100).map(|_| driver.transfer(from, to).unwrap()).sum()
         };
         let runs = thread::scope(|scope| {
             let there = scope.spawn(|| work(1, 2));
@@ -101,13 +81,7 @@ fn transfers_to_and_fro_wait_for_one_another<D: Driver>() {
             Kind::Cockroach => assert_eq!(runs, 200, "nothing is retried"),
             Kind::Postgres => assert_eq!(database.execute(deadlocks), "0"),
         }
-        println!(
-            "{} on {:?}: {runs} runs for 200 transfers",
-            D::FACTS.name,
-            cluster.kind()
-        );
-        let balances = database.balances::<D>();
-        assert_eq!(balances, [100, 100]);
+        assert_eq!(database.balances::<D>(), [100, 100]);
     }
 }
 
@@ -116,40 +90,31 @@ fn the_first_restart_is_in_place_and_every_other_retry_begins_a_new_transaction<
     let in_place = &["ROLLBACK TO SAVEPOINT cockroach_restart"][..];
     let rollback = &["ROLLBACK TO SAVEPOINT cockroach_restart; ROLLBACK"];
     let anew = &[rollback, begin].concat()[..];
-    for (code, message, [first, second]) in [
-        ("40001", "restart transaction: forced", [in_place, anew]),
-        ("40001", "could not serialize access", [anew, anew]),
-        ("40P01", "deadlock detected", [anew, anew]),
-    ] {
-        let cluster = readable_cluster();
-        let database = TestDatabase::on(cluster);
-        create_force_retry(&database);
-        let mut driver = D::connect(&database.relayed).unwrap();
-        let op = format!("SELECT fail_first(2, '{code}', '{message}')");
+    for ((sqlstate, message), first) in RETRIES.into_iter().zip([in_place, anew, anew]) {
+        let database = TestDatabase::on(readable_cluster());
+        let sql = format!("SELECT raise('{sqlstate}', '{message}')");
         database.relay.take_recorded();
-        driver
-            .transact(|txn| Ok::<_, OpError>(txn.execute(&op)?))
-            .unwrap();
+        let op = |txn: &mut dyn Sql, run| match run {
+            1 | 2 => Ok(txn.execute(&sql)?),
+            _ => Ok(()),
+        };
+        let mut driver: D = database.assert_transaction(op, ("Ok(", 3, &[]));
         // A pool can send a last ROLLBACK after `run_transaction` has returned.
         thread::sleep(Duration::from_millis(100));
-        let op = &[op.as_str()][..];
+        let sql = &[sql.as_str()][..];
         let Facts { begin, commit, .. } = D::FACTS;
-        let expected = [begin, op, first, op, second, op, commit].concat();
-        assert_eq!(
-            statements(&database.relay.take_recorded()),
-            expected,
-            "{message}"
-        );
+        let expected = [begin, sql, first, sql, anew, commit].concat();
+        assert_eq!(statements(&database.relay.take_recorded()), expected);
         assert_usable(&mut driver);
     }
 }
 
-/// Returns the recorded SQL texts that are statements of transactions or call `fail_first`.
+/// Returns the recorded SQL texts that are statements of transactions or fail.
 fn statements(recorded: &str) -> Vec<&str> {
     let known = [
         "BEGIN",
         "SET TRANSACTION",
-        "SELECT fail_first",
+        "SELECT raise",
         "ROLLBACK",
         "RELEASE",
     ];
@@ -162,20 +127,12 @@ fn statements(recorded: &str) -> Vec<&str> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the first wrapping")]
-struct Inner(#[source] OpError);
-
-#[derive(Debug, thiserror::Error)]
-#[error("the second wrapping")]
-struct Outer(#[source] Inner);
+#[error("a wrapping with a source")]
+struct Source(#[source] OpError);
 
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 struct Transparent(AnyError);
-
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct TwiceTransparent(#[from] Transparent);
 
 /// The documentation of each transaction.rs recommends this variant.
 #[derive(Debug, thiserror::Error)]
@@ -185,63 +142,46 @@ enum WithAnyhow {
 }
 
 fn a_retry_error_is_found_in_all_wrappings<D: Driver>() {
-    assert_retried::<D, _>(|error| error.map_err(|error| Outer(Inner(OpError::Database(error)))));
-    assert_retried::<D, _>(|error| error.map_err(Transparent));
-    assert_retried::<D, _>(|error| error.map_err(Transparent).map_err(TwiceTransparent));
-    let anyhow = anyhow::Error::from_boxed;
-    assert_retried::<D, _>(|error| error.map_err(|error| WithAnyhow::from(anyhow(error))));
+    assert_retried::<D, _>(|error| Source(OpError::Database(error)));
+    assert_retried::<D, _>(Transparent);
+    assert_retried::<D, _>(|error| WithAnyhow::from(anyhow::Error::from_boxed(error)));
     assert_retried::<D, _>(|error| {
-        error.map_err(|error| WithAnyhow::from(anyhow(error).context("the transfer")))
+        WithAnyhow::from(anyhow::Error::from_boxed(error).context("the transfer"))
     });
 }
 
-fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(
-    wrap: impl Fn(Result<(), AnyError>) -> Result<(), E>,
-) {
-    let cluster = readable_cluster();
-    for (sqlstate, message) in [
-        ("40001", "restart transaction: forced"),
-        ("40001", "could not serialize access"),
-        ("40P01", "deadlock detected"),
-    ] {
-        let database = TestDatabase::on(cluster);
-        create_force_retry(&database);
-        let mut driver = D::connect(&database.url).unwrap();
+fn assert_retried<D: Driver, E: Error + Send + Sync + 'static>(wrap: impl Fn(AnyError) -> E) {
+    let database = TestDatabase::on(readable_cluster());
+    let mut driver = D::connect(&database.url).unwrap();
+    for (sqlstate, message) in RETRIES {
+        let sql = format!("SELECT raise('{sqlstate}', '{message}')");
         let mut runs = 0;
         let result = driver.transact(|txn| {
             runs += 1;
-            let sql = format!("SELECT fail_first(2, '{sqlstate}', '{message}')");
-            wrap(txn.execute(&sql))
+            if runs < 3 {
+                txn.execute(&sql).map_err(&wrap)
+            } else {
+                Ok(())
+            }
         });
-        assert!(result.is_ok(), "{message}: {result:?}");
-        assert_eq!(runs, 3);
+        assert!(result.is_ok() && runs == 3, "{message}: {result:?}");
         assert_usable(&mut driver);
     }
 }
 
 /// The commit fails and ends the transaction, so there is no savepoint to go back to.
 fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
-    let cluster = readable_cluster();
-    for message in ["restart transaction: forced", "could not serialize access"] {
-        let database = TestDatabase::on(cluster);
-        create_force_retry(&database);
-        database.execute(&format!(
-            "CREATE FUNCTION fail_twice() RETURNS TRIGGER AS $$ BEGIN
-                 PERFORM fail_first(2, '40001', '{message}');
-                 RETURN NEW;
-             END $$ LANGUAGE plpgsql;
-             CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON ledger
-             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_twice()"
-        ));
-        let mut driver = D::connect(&database.url).unwrap();
-        let mut runs = 0;
-        let result = driver.transact(|txn| {
-            runs += 1;
-            Ok::<_, OpError>(txn.execute(&format!("INSERT INTO ledger VALUES ({runs})"))?)
-        });
-        assert!(result.is_ok(), "{message}: {result:?}");
-        assert_eq!(runs, 3);
-        assert_eq!(database.entries::<D>(), [3]);
+    for (sqlstate, message) in RETRIES {
+        let database = TestDatabase::on(readable_cluster());
+        let op = |txn: &mut dyn Sql, run| {
+            txn.execute(&format!("INSERT INTO ledger VALUES ({run})"))?;
+            if run < 3 {
+                let answer = format!("INSERT INTO at_commit VALUES ('{sqlstate}', '{message}')");
+                txn.execute(&answer)?;
+            }
+            Ok(())
+        };
+        let mut driver: D = database.assert_transaction(op, ("Ok(", 3, &[3]));
         assert_usable(&mut driver);
     }
 }
@@ -250,20 +190,14 @@ fn a_retry_begins_a_new_transaction_if_the_savepoint_is_gone<D: Driver>() {
 /// anew, so the third run switches it off.
 fn retry_errors_that_cockroachdb_injects_are_retried<D: Driver>() {
     let database = TestDatabase::on(cockroach());
-    let mut driver = D::connect(&database.url).unwrap();
-    let mut runs = 0;
-    driver
-        .transact(|txn| {
-            runs += 1;
-            txn.execute(&format!("SET inject_retry_errors_enabled = '{}'", runs < 3))?;
-            Ok::<_, OpError>(txn.execute("INSERT INTO ledger VALUES (1)")?)
-        })
-        .unwrap();
-    assert_eq!(runs, 3, "two injected failures");
-    assert_eq!(database.entries::<D>(), [1]);
+    let op = |txn: &mut dyn Sql, run| {
+        txn.execute(&format!("SET inject_retry_errors_enabled = '{}'", run < 3))?;
+        Ok(txn.execute("INSERT INTO ledger VALUES (1)")?)
+    };
+    let _: D = database.assert_transaction(op, ("Ok(", 3, &[1]));
 }
 
-/// Collects the log records of all tests in this process.
+/// Collects the log records of the retry functions in this process.
 struct Records(Mutex<Vec<String>>);
 
 impl log::Log for Records {
@@ -281,38 +215,60 @@ impl log::Log for Records {
     fn flush(&self) {}
 }
 
-fn each_retry_is_logged_and_after_the_last_one_its_error_comes_back<D: Driver>() {
-    static RECORDS: Records = Records(Mutex::new(Vec::new()));
-    // Another test may have set it.
-    let _ = log::set_logger(&RECORDS);
+static RECORDS: Records = Records(Mutex::new(Vec::new()));
+
+/// All drivers at the same time: each takes 30 seconds.
+#[test]
+fn each_retry_is_logged_until_30_seconds_are_over_and_those_of_an_inner_transaction_do_not_multiply()
+ {
+    log::set_logger(&RECORDS).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
+    thread::scope(|scope| {
+        macro_rules! spawn {
+            ($kind:ident $module:ident $driver:ident ()) => {
+                scope.spawn(assert_gives_up::<crdb_conformance::$driver>);
+            };
+        }
+        crdb_conformance::for_each_driver!([spawn]());
+    });
+}
+
+fn assert_gives_up<D: Driver>() {
+    let began = Instant::now();
     let database = TestDatabase::on(readable_cluster());
-    create_raise(&database);
-    let mut driver = D::connect(&database.url).unwrap();
+    let mut inner = D::connect(&database.url).unwrap();
     let message = format!("could not serialize access, {}", D::FACTS.name);
     let sql = format!("SELECT raise('40001', '{message}')");
-    let mut runs = 0;
-    let failed = driver.transact_briefly(|txn| {
-        runs += 1;
-        txn.execute("INSERT INTO ledger VALUES (1)")?;
-        Ok::<_, OpError>(txn.execute(&sql)?)
-    });
-    let last = operation(failed.unwrap_err());
-    assert!(matches!(last, OpError::Database(_)), "{last:?}");
-    assert_eq!(database.entries::<D>(), [0; 0]);
-    assert_usable(&mut driver);
-    let records = RECORDS.0.lock().unwrap();
-    let mut found = records.iter().filter(|line| line.ends_with(&message));
-    for retry in 1..runs {
-        let expected = format!("DEBUG retry {retry}: 40001 {message}");
-        assert_eq!(found.next(), Some(&expected));
-    }
-    let gave_up = format!(
-        "WARN gave up after {} retries in 0.9 s: 40001 {message}",
-        runs - 1
-    );
-    let gave_up_later = gave_up.replace("0.9 s", "1.0 s");
-    let last = found.next().unwrap();
-    assert!([gave_up, gave_up_later].contains(last), "{last}");
-    assert_eq!(found.next(), None);
+    let mut inner_runs = 0;
+    let mut run_inner = || {
+        inner.transact(|txn| {
+            inner_runs += 1;
+            txn.execute("INSERT INTO ledger VALUES (1)")?;
+            Ok::<_, OpError>(txn.execute(&sql)?)
+        })
+    };
+    // The inner transaction has a connection of its own, so that this is the same for all drivers.
+    let outer = |_: &mut dyn Sql, _| {
+        // The runtime of the outer transaction blocks this thread.
+        let result = thread::scope(|scope| scope.spawn(&mut run_inner).join().unwrap());
+        Ok(result.map_err(AnyError::from)?)
+    };
+    let expected = "Err(Operation(Database(Operation(";
+    let _: D = database.assert_transaction(outer, (expected, 1, &[]));
+    assert_usable(&mut inner);
+    let seconds = began.elapsed().as_secs();
+    assert!((29..40).contains(&seconds), "{seconds} s");
+    let retries = inner_runs - 1;
+    let mut expected: Vec<_> = (1..=retries)
+        .map(|retry| format!("DEBUG retry {retry}: 40001 {message}"))
+        .collect();
+    expected.push(format!("WARN gave up after {retries} retries in"));
+    // The outer one, whose error is the inner one's.
+    expected.push("WARN gave up after 0 retries in".to_owned());
+    let records = RECORDS.0.lock().unwrap().clone();
+    let records = records.iter().filter(|line| line.ends_with(&message));
+    let records: Vec<&String> = records.collect();
+    let are_equal = |(line, expected): (&&String, &String)| line.starts_with(expected);
+    assert_eq!(records.len(), expected.len());
+    assert!(records.iter().zip(&expected).all(are_equal), "{records:?}");
 }

@@ -2,64 +2,81 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crdb_conformance::{AnyError, Driver, TransactionError};
+use crdb_conformance::{AnyError, Driver, Sql};
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Fault, Kind, Relay};
 
-/// A new database on a server: the accounts 1 and 2 hold 100 each, and `ledger` is empty.
+/// A new database on a server: the accounts 1 and 2 hold 100 each, and the other tables are empty.
 pub struct TestDatabase<'a> {
     pub cluster: &'a Cluster,
     pub relay: Relay,
-    /// Connects to the server directly: the text of `url`.
-    pub text: String,
+    pub name: String,
+    /// Connects to the server directly.
     pub url: DatabaseUrl,
+    pub text: String,
     /// Connects to the server through the relay.
     pub relayed: DatabaseUrl,
-    pub name: String,
+    pub relayed_text: String,
 }
+
+const TABLES: &str = "
+    CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL);
+    CREATE TABLE ledger (entry INT8 PRIMARY KEY);
+    CREATE TABLE requests (id INT8 PRIMARY KEY);
+    CREATE TABLE customers (id INT8 PRIMARY KEY, name TEXT NOT NULL);
+    INSERT INTO accounts VALUES (1, 100), (2, 100)";
+
+/// `raise(sqlstate, message)` fails with that error, and so does the commit after it was inserted into
+/// the table `at_commit`.
+const FAILURES: &str = "
+    CREATE FUNCTION raise(sqlstate TEXT, message TEXT) RETURNS INT8 LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
+    END $$;
+    CREATE TABLE at_commit (sqlstate TEXT, message TEXT);
+    CREATE FUNCTION answer() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM raise(NEW.sqlstate, NEW.message);
+    END $$;
+    CREATE CONSTRAINT TRIGGER answer AFTER INSERT ON at_commit DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION answer()";
 
 impl<'a> TestDatabase<'a> {
     pub fn on(cluster: &'a Cluster) -> TestDatabase<'a> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         cluster.execute(&format!("CREATE DATABASE {name}")).unwrap();
-        if cluster.kind() == Kind::Postgres {
-            cluster
-                .execute(&format!("ALTER DATABASE {name} OWNER TO demo"))
-                .unwrap();
-        }
         let relay = Relay::start(cluster.port()).unwrap();
         let in_database = |url: String| url.replace("/defaultdb?", &format!("/{name}?"));
         let text = in_database(cluster.url());
-        let relayed = in_database(cluster.url_through(&relay));
+        let relayed_text = in_database(cluster.url_through(&relay));
         let database = TestDatabase {
+            url: text.parse().unwrap(),
+            relayed: relayed_text.parse().unwrap(),
             cluster,
             relay,
-            url: text.parse().unwrap(),
-            text,
-            relayed: relayed.parse().unwrap(),
             name,
+            text,
+            relayed_text,
         };
-        database.execute(
-            "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL); \
-             CREATE TABLE ledger (entry INT8 PRIMARY KEY); \
-             INSERT INTO accounts VALUES (1, 100), (2, 100)",
-        );
+        if cluster.kind() == Kind::Postgres {
+            let owner = format!("ALTER DATABASE {} OWNER TO demo", database.name);
+            cluster.execute(&owner).unwrap();
+            database.execute(FAILURES);
+        }
+        database.execute(TABLES);
         database
     }
 
+    /// Runs SQL as the owner of the database, and returns the rows as text.
     pub fn execute(&self, sql: &str) -> String {
-        let owner = if self.cluster.kind() == Kind::Postgres {
-            "SET ROLE demo; "
-        } else {
-            ""
+        let owner = match self.cluster.kind() {
+            Kind::Postgres => "SET ROLE demo; ",
+            Kind::Cockroach => "",
         };
-        self.cluster
-            .execute_in(&self.name, &format!("{owner}{sql}"))
-            .unwrap()
+        let result = self
+            .cluster
+            .execute_in(&self.name, &format!("{owner}{sql}"));
+        result.unwrap()
     }
 
     /// Reads all balances on a new connection, in the order of the ids.
@@ -67,56 +84,45 @@ impl<'a> TestDatabase<'a> {
         self.read::<D>("SELECT balance AS value FROM accounts ORDER BY id")
     }
 
-    /// Reads the ledger on a new connection, in the order of the entries.
-    pub fn entries<D: Driver>(&self) -> Vec<i64> {
-        self.read::<D>("SELECT entry AS value FROM ledger ORDER BY entry")
-    }
-
     /// Reads the column `value` on a new connection.
     pub fn read<D: Driver>(&self, sql: &str) -> Vec<i64> {
-        read(&mut D::connect(&self.url).unwrap(), sql)
+        let mut values = Vec::new();
+        let read = |txn: &mut dyn Sql| {
+            values = txn.read(sql)?;
+            Ok::<_, OpError>(())
+        };
+        D::connect(&self.url).unwrap().transact(read).unwrap();
+        values
     }
-}
 
-/// Connects; tries again while a server starts or stops.
-pub fn connect<D: Driver>(url: &DatabaseUrl) -> D {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        match D::connect(url) {
-            Ok(driver) => return driver,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
-        }
-        thread::sleep(Duration::from_millis(20));
+    /// Runs `op` with the number of its run, on a new connection through the relay. Asserts the
+    /// beginning of the result, the number of runs, and the entries in the ledger afterwards.
+    #[track_caller]
+    pub fn assert_transaction<D: Driver>(
+        &self,
+        mut op: impl FnMut(&mut dyn Sql, u32) -> Result<(), OpError>,
+        (expected, expected_runs, entries): (&str, u32, &[i64]),
+    ) -> D {
+        let mut driver = D::connect(&self.relayed).unwrap();
+        let mut runs = 0;
+        let result = driver.transact(|txn| {
+            runs += 1;
+            op(txn, runs)
+        });
+        let result = format!("{result:?}");
+        assert!(result.starts_with(expected), "{result}, not {expected}");
+        assert_eq!(runs, expected_runs);
+        let ledger = self.read::<D>("SELECT entry AS value FROM ledger ORDER BY entry");
+        assert_eq!(ledger, entries);
+        driver
     }
-}
-
-/// Reads the column `value` in a transaction of its own.
-pub fn read<D: Driver>(driver: &mut D, sql: &str) -> Vec<i64> {
-    let mut values = Vec::new();
-    let op = |txn: &mut dyn crdb_conformance::Sql| {
-        values = txn.read(sql)?;
-        Ok::<_, OpError>(())
-    };
-    driver.transact(op).unwrap();
-    values
 }
 
 /// Asserts that the connection can make a transfer.
 pub fn assert_usable<D: Driver>(driver: &mut D) {
-    let balances = "SELECT balance AS value FROM accounts WHERE id IN (1, 2) ORDER BY id";
-    let before = read(driver, balances);
-    driver.transfer(1, 2, 1).unwrap();
-    assert_eq!(read(driver, balances), [before[0] - 1, before[1] + 1]);
-    driver.transfer(2, 1, 1).unwrap();
-}
-
-/// Creates the function `raise(sqlstate, message)`, which fails with that error.
-pub fn create_raise(database: &TestDatabase) {
-    database.execute(
-        "CREATE FUNCTION raise(sqlstate TEXT, message TEXT) RETURNS INT8 AS $$ BEGIN
-             RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message;
-         END $$ LANGUAGE plpgsql",
-    );
+    for (from, to) in [(1, 2), (2, 1)] {
+        driver.transfer(from, to).unwrap();
+    }
 }
 
 /// The error of an `op` in the tests.
@@ -126,16 +132,6 @@ pub enum OpError {
     Database(#[from] AnyError),
     #[error("the caller's own error")]
     Own,
-}
-
-/// Returns the error that `op` returned. Panics if the transaction failed in another way.
-pub fn operation(failed: TransactionError) -> OpError {
-    match failed {
-        TransactionError::Operation(error) => {
-            *error.downcast().expect("the type that the caller gave")
-        }
-        other => panic!("not the caller's error: {other}"),
-    }
 }
 
 /// Returns the servers to test on: PostgreSQL, and CockroachDB if there is a binary.
@@ -155,8 +151,8 @@ pub fn cockroach() -> &'static Cluster {
         .expect("there is no CockroachDB binary: scripts/setup --cockroach downloads one")
 }
 
-/// Returns a PostgreSQL server without TLS: the relay can record what clients send, and a test can
-/// create functions in PL/pgSQL.
+/// Returns a PostgreSQL server without TLS: the relay can record what clients send, and `raise` and
+/// `at_commit` are there.
 pub fn readable_cluster() -> &'static Cluster {
     static CLUSTER: LazyLock<Cluster> =
         LazyLock::new(|| Cluster::start_with_fault(Fault::NoTls).unwrap());
@@ -173,19 +169,6 @@ macro_rules! for_each_driver {
 }
 pub(crate) use for_each_driver;
 
-/// Declares one test for each asynchronous driver and each of these generic functions.
-macro_rules! for_each_asynchronous_driver {
-    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
-        mod asynchronous {
-            $(use super::$test;)+
-            crdb_conformance::for_each_driver!(
-                [crate::test_database::tests_of_asynchronous_driver] [$($(#[$attribute])* $test),+]
-            );
-        }
-    };
-}
-pub(crate) use for_each_asynchronous_driver;
-
 macro_rules! tests_of_driver {
     ($kind:ident $module:ident $driver:ident [$($(#[$attribute:meta])* $test:ident),+]) => {
         mod $module {
@@ -201,6 +184,7 @@ macro_rules! tests_of_driver {
 }
 pub(crate) use tests_of_driver;
 
+/// Declares the tests for this driver if it is asynchronous.
 macro_rules! tests_of_asynchronous_driver {
     (asynchronous $($rest:tt)+) => {
         crate::test_database::tests_of_driver!(asynchronous $($rest)+);
@@ -208,13 +192,3 @@ macro_rules! tests_of_asynchronous_driver {
     (blocking $($rest:tt)+) => {};
 }
 pub(crate) use tests_of_asynchronous_driver;
-
-/// Asserts that a transaction failed with this variant of `TransactionError`.
-macro_rules! assert_outcome {
-    ($result:expr, $variant:ident, $context:expr) => {
-        let failed = &$result;
-        let is_it = matches!(failed, Err(crdb_conformance::TransactionError::$variant(_)));
-        assert!(is_it, "{}: {failed:?}", $context);
-    };
-}
-pub(crate) use assert_outcome;

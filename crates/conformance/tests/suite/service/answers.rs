@@ -6,7 +6,7 @@ use crdb_conformance::Postgres;
 
 use super::{Service, request};
 use crate::markdown::{blocks, read};
-use crate::test_database::{TestDatabase, clusters, create_raise, readable_cluster};
+use crate::test_database::{TestDatabase, clusters, readable_cluster};
 
 #[test]
 fn each_request_has_a_clear_answer() {
@@ -28,19 +28,14 @@ fn each_request_has_a_clear_answer() {
         ("POST", "/transfers", "d", r#"{"from": 1, "to": 2, "amount": 1.5}"#, 422, "amount: expected a whole number"),
         ("POST", "/transfers", "d", past_int8, 422, "amount: expected a whole number of 64 bits"),
         ("POST", "/transfers", "d", r#"{"from": 1, "to": 2}"#, 422, "missing field `amount`"),
-        ("POST", "/transfers", "d", r#"{"from": 1, "to": 2, "sum": 1}"#, 422, "unknown field `sum`"),
-        ("POST", "/transfers", "d", r#"{"from": 1, "from": 2, "to": 2, "amount": 1}"#, 422, "duplicate field `from`"),
         ("POST", "/transfers", "d", "[1, 2, 1]", 422, "the body is not an object"),
         ("POST", "/transfers", "d", "from 1 to 2", 400, "Failed to parse the request body as JSON"),
         ("POST", "/transfers", "d", &large, 413, "length limit exceeded"),
         ("POST", "/transfers", "", transfer, 400, no_key),
         ("POST", "/transfers", &long, transfer, 400, no_key),
         ("POST", "/transfers", "e,f", transfer, 400, no_key),
-        ("POST", "/transfers", "e;f=1", transfer, 400, no_key),
         ("POST", "/transfers", "e f", transfer, 400, no_key),
-        ("POST", "/transfers", "\"e", transfer, 400, no_key),
         ("POST", "/transfers", "\"e\", \"f\"", transfer, 400, no_key),
-        ("POST", "/transfers", "\"e\\f\"", transfer, 400, no_key),
         ("POST", "/transfers", "\"\"", transfer, 400, no_key),
         ("GET", "/accounts/1", "", "", 200, r#"{"balance":"90","id":"1"}"#),
         ("GET", "/accounts/9", "", "", 404, "there is no account 9"),
@@ -49,7 +44,6 @@ fn each_request_has_a_clear_answer() {
         ("GET", "/other", "", "", 404, "there is no such path"),
         ("GET", "/health/live", "", "", 200, "live"),
         ("GET", "/health/ready", "", "", 200, "ready"),
-        ("POST", "/health/ready", "", "", 405, "the path has another method"),
         ("GET", "/metrics", "", "", 200, "http_requests_total{status=\"409\"} 1\n"),
     ];
     for cluster in clusters() {
@@ -93,7 +87,6 @@ fn a_request_that_is_not_whole_has_a_clear_answer() {
 fn only_a_commit_without_a_clear_answer_is_not_known() {
     let database = TestDatabase::on(readable_cluster());
     let service = Service::start(&database.text, &[]);
-    create_raise(&database);
     database.execute("CREATE SEQUENCE runs");
     let rows = [
         ("IMMEDIATE", "57P01", "true", 503, "Nothing was done"),

@@ -42,9 +42,7 @@ fn overload_takes_no_answer_away() {
     let database = TestDatabase::on(readable_cluster());
     database.execute("UPDATE accounts SET balance = 100000");
     database.relay.set_delay(Duration::from_millis(20));
-    let url = database.cluster.url_through(&database.relay);
-    let url = url.replace("/defaultdb?", &format!("/{}?", database.name));
-    let service = Service::start(&url, &[]);
+    let service = Service::start(&database.relayed_text, &[]);
     let few = load(&service, 8);
     let many = load(&service, 250);
     println!("8 clients: {few} answers, 250 clients: {many}");
@@ -95,10 +93,8 @@ fn a_locked_row_does_not_stop_the_others() {
 #[test]
 fn a_connection_that_hangs_is_given_up() {
     let database = TestDatabase::on(readable_cluster());
-    let url = database.cluster.url_through(&database.relay);
-    let url = url.replace("/defaultdb?", &format!("/{}?", database.name));
     let limits = [("REQUEST_TIMEOUT", "4"), ("POOL_SIZE", "1")];
-    let service = Service::start(&url, &limits);
+    let service = Service::start(&database.relayed_text, &limits);
     // The relay holds back the statement that comes next, which can also be that of the health check.
     let hung = (0..50).find_map(|number| {
         database.relay.hold(Point::Turn(1));
