@@ -32,8 +32,8 @@ pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Declares a pool with its runtime, and implements [`Driver`] and [`Asynchronous`] for it. The
-/// module has the sample as `transfer`, the `recipes` and `many_rows`, and the functions `execute` and
-/// `read` for its type of a transaction.
+/// module has the sample as `transfer`, the `recipes` and `many_rows`, the function `pool_of_two`, and
+/// `execute` and `read` for its type of a transaction.
 macro_rules! asynchronous {
     ($driver:ident, $facts:expr, $package:ident, $pool:ty, $txn:ty) => {
         /// A pool, and the runtime that its connections run on.
@@ -51,6 +51,20 @@ macro_rules! asynchronous {
             fn connect_on(threads: Threads, url: &DatabaseUrl) -> Result<Self, ConnectError> {
                 let runtime = crate::asynchronous::start(threads);
                 let pool = runtime.block_on($package::connect(url))?;
+                Ok($driver {
+                    threads,
+                    runtime,
+                    pool,
+                })
+            }
+
+            fn connect_worker(threads: Threads, url: &DatabaseUrl) -> Result<Self, AnyError> {
+                let runtime = crate::asynchronous::start(threads);
+                let pool = runtime.block_on(pool_of_two(url))?;
+                let op = async |txn: $txn| execute(txn, "SELECT 1").await;
+                let open = || $package::run_transaction(&pool, op);
+                let opened = runtime.block_on(async { tokio::join!(open(), open()) });
+                opened.0.and(opened.1)?;
                 Ok($driver {
                     threads,
                     runtime,

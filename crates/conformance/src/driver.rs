@@ -35,6 +35,12 @@ pub trait Driver: Sized + Send + 'static {
         Self::connect_on(Threads::EachCore, url)
     }
 
+    /// Connects like [`Driver::connect_on`], with a pool of two open connections: while one returns to the
+    /// pool, the next transfer uses the other one, and none is opened while transfers are measured.
+    fn connect_worker(threads: Threads, url: &DatabaseUrl) -> Result<Self, AnyError> {
+        Ok(Self::connect_on(threads, url)?)
+    }
+
     /// Transfers 1 with `transfer_funds` in `run_transaction`, again and again until `each` returns
     /// false. `each` gets the number of runs of each transfer.
     fn transfer_while<S: Send + 'static>(

@@ -49,6 +49,10 @@ asynchronous!(
     &DatabaseTransaction
 );
 
+async fn pool_of_two(url: &DatabaseUrl) -> Result<DatabaseConnection, AnyError> {
+    Ok(crate::sqlx::pool_of_two(url).await?.into())
+}
+
 async fn execute(txn: &DatabaseTransaction, sql: &str) -> Result<(), DbErr> {
     txn.execute_unprepared(sql).await?;
     Ok(())

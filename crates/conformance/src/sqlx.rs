@@ -38,6 +38,11 @@ mod transfer;
 
 asynchronous!(Sqlx, FACTS, crdb_sqlx, PgPool, &mut PgConnection);
 
+pub(crate) async fn pool_of_two(url: &DatabaseUrl) -> Result<PgPool, AnyError> {
+    let pool = crdb_sqlx::pool_options(url).max_connections(2);
+    Ok(pool.connect_with(crdb_sqlx::connect_options(url)?).await?)
+}
+
 async fn execute(txn: &mut PgConnection, sql: &str) -> Result<(), Error> {
     txn.execute(AssertSqlSafe(sql)).await?;
     Ok(())

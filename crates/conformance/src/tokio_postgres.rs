@@ -39,6 +39,12 @@ mod transfer;
 
 asynchronous!(TokioPostgres, FACTS, crdb_tokio_postgres, Pool, &Client);
 
+async fn pool_of_two(url: &DatabaseUrl) -> Result<Pool, AnyError> {
+    Ok(crdb_tokio_postgres::pool_builder(url)?
+        .max_size(2)
+        .build()?)
+}
+
 async fn execute(txn: &Client, sql: &str) -> Result<(), Error> {
     txn.batch_execute(sql).await
 }

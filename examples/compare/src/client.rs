@@ -90,13 +90,11 @@ impl Job {
             let mut set = |name: &str, value| values.insert(format!("{part}.{name}"), value);
             if workers.is_empty() {
                 // The first connection of a `DatabaseUrl` builds its OpenSSL connector.
-                let (first, first_ms) = timed(connect)?;
-                set("connect_first_ms", first_ms);
+                set("connect_first_ms", timed(connect)?.1);
                 set("connect_again_ms", timed(connect)?.1);
-                workers.push(first);
             }
             while workers.len() < usize::from(*count) {
-                workers.push(connect()?);
+                workers.push((contestant.connect_worker)(threads, &url)?);
             }
             // The first transfers fill caches, and pools open their connections.
             concurrently(&mut workers, self.length)?;

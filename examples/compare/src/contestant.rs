@@ -15,6 +15,7 @@ const ONE_STATEMENT: Contestant = Contestant {
     is_driver: false,
     is_asynchronous: false,
     connect: |_, url| Ok(Box::new(OneStatement(crdb_postgres::connect(url)?))),
+    connect_worker: |_, url| Ok(Box::new(OneStatement(crdb_postgres::connect(url)?))),
 };
 
 /// A driver or a yardstick.
@@ -24,8 +25,12 @@ pub struct Contestant {
     pub name: &'static str,
     pub is_driver: bool,
     pub is_asynchronous: bool,
-    pub connect: fn(Threads, &DatabaseUrl) -> Result<Box<dyn Connection>>,
+    pub connect: Connect,
+    /// Connects with all connections that the worker uses.
+    pub connect_worker: Connect,
 }
+
+type Connect = fn(Threads, &DatabaseUrl) -> Result<Box<dyn Connection>>;
 
 /// Returns the drivers with these names, and the yardstick.
 pub fn contestants(names: &[String]) -> impl Iterator<Item = Contestant> {
@@ -51,6 +56,10 @@ const fn driver<D: Driver>() -> Contestant {
         is_driver: true,
         is_asynchronous: false,
         connect: |threads, url| Ok(Box::new(D::connect_on(threads, url)?)),
+        connect_worker: |threads, url| match D::connect_worker(threads, url) {
+            Ok(worker) => Ok(Box::new(worker)),
+            Err(error) => Err(anyhow!(error)),
+        },
     }
 }
 

@@ -37,8 +37,8 @@ pub struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = names(),
           value_parser = PossibleValuesParser::new(names()))]
     pub drivers: Vec<String>,
-    /// The largest number of workers under contention: 2, 4, 8, 16 or 32. The smaller numbers and 1
-    /// are measured too.
+    /// The largest number of workers under contention: 2, 4, 8, 16 or 32. Without --quick,
+    /// the smaller numbers are measured too.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = workers)]
     pub workers: u16,
     /// Put each account into a range of its own, as in a large table. Needs CockroachDB.
@@ -76,8 +76,11 @@ impl Options {
         Duration::from_millis(if self.quick { 100 } else { 500 })
     }
 
-    /// Returns 1, 2, 4, … and the largest number of workers.
+    /// Returns 1, 2, 4, … and the largest number of workers, quickly only the first and the last.
     pub fn workers(&self) -> Vec<u16> {
+        if self.quick {
+            return vec![1, self.workers];
+        }
         let powers = (0..6).map(|power| 1 << power);
         powers.filter(|workers| *workers <= self.workers).collect()
     }
