@@ -12,8 +12,8 @@ diesel::table! {
 
 /// Inserts the customers that do not exist yet. Each 1,000 commit by themselves.
 pub fn insert_customers(conn: &mut PgConnection, customers: &[(i64, String)]) -> QueryResult<()> {
-    // One statement for each piece, with two parameters for each row: it can have 65,535. It is one
-    // message: CockroachDB accepts 16 MiB.
+    // A statement can have 65,535 parameters, here two for each row, and a message 16 MiB: with long
+    // names, take fewer rows.
     for piece in customers.chunks(1000) {
         let row =
             |(id, name): &(i64, String)| (customers::id.eq(*id), customers::name.eq(name.clone()));

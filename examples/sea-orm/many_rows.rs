@@ -26,8 +26,8 @@ pub async fn insert_customers(
     db: &DatabaseConnection,
     customers: &[(i64, String)],
 ) -> Result<(), DbErr> {
-    // One statement for each piece, with two parameters for each row: it can have 65,535. It is one
-    // message: CockroachDB accepts 16 MiB.
+    // A statement can have 65,535 parameters, here two for each row, and a message 16 MiB: with long
+    // names, take fewer rows.
     for piece in customers.chunks(1000) {
         let rows = piece.iter().map(|(id, name)| customer::ActiveModel {
             id: Set(*id),

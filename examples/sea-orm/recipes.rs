@@ -1,4 +1,4 @@
-//! The listings of README.md.
+//! The recipe that the common page shows for postgres.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 

@@ -14,6 +14,7 @@ const FACTS: Facts = Facts {
     title: "Diesel",
     crates: &["diesel", "pq-src"],
     colours: ["#2e8f5b", "#62c48e"],
+    remark: "",
     round_trips: RoundTrips {
         connect: 7,
         transfer: 5,

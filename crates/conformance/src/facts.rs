@@ -11,6 +11,8 @@ pub struct Facts {
     pub crates: &'static [&'static str],
     /// The colour in the report, on a light and on a dark background.
     pub colours: [&'static str; 2],
+    /// What a reader of its figures should know. Empty for most drivers.
+    pub remark: &'static str,
     /// The round trips that the pages and the tests name.
     pub round_trips: RoundTrips,
     /// The messages that begin the first run of a transaction. Every other run begins with one.

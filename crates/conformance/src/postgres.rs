@@ -12,6 +12,7 @@ const FACTS: Facts = Facts {
     title: "postgres",
     crates: &["postgres", "tokio-postgres"],
     colours: ["#2a6fdb", "#6ea3f5"],
+    remark: "",
     round_trips: RoundTrips {
         connect: 5,
         transfer: 5,

@@ -14,6 +14,7 @@ const FACTS: Facts = Facts {
     title: "SeaORM",
     crates: &["sea-orm", "sqlx"],
     colours: ["#8a8f1a", "#c3c95a"],
+    remark: "",
     round_trips: RoundTrips {
         connect: 5,
         transfer: 7,

@@ -13,6 +13,7 @@ const FACTS: Facts = Facts {
     title: "tokio-postgres",
     crates: &["tokio-postgres", "deadpool-postgres"],
     colours: ["#d9822b", "#f0a65e"],
+    remark: "",
     round_trips: RoundTrips {
         connect: 5,
         transfer: 4,

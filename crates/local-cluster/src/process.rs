@@ -60,7 +60,10 @@ impl ServerProcess {
     /// Stops the server, if it runs, and waits until it has ended.
     pub(crate) fn stop(&mut self) -> Result<()> {
         if self.is_running() {
-            kill(Pid::from_raw(self.child.id().cast_signed()), self.signal)?;
+            let server = Pid::from_raw(self.child.id().cast_signed());
+            kill(server, self.signal)?;
+            // The signal also reaches a server that was stopped with SIGSTOP.
+            kill(server, Signal::SIGCONT)?;
             self.child.wait()?;
         }
         Ok(())

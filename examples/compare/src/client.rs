@@ -41,7 +41,9 @@ pub struct Job {
     pub workers: Vec<u16>,
     /// The length of each slot.
     pub length: Duration,
-    /// The first of the ids to insert, which no other job uses.
+    /// The first of the accounts, four for each number of workers, and the first of the ids to insert.
+    /// No other job uses them.
+    pub first_account: i64,
     pub first_id: i64,
 }
 
@@ -82,7 +84,7 @@ impl Job {
         let connect = || (contestant.connect)(threads, &url);
         let mut values = Values::new();
         let mut workers: Vec<Box<dyn Connection>> = Vec::new();
-        for count in &self.workers {
+        for (count, first) in self.workers.iter().zip((self.first_account..).step_by(4)) {
             let part = match self.on_service {
                 true => "service".to_owned(),
                 false => format!("workers_{count}"),
@@ -97,9 +99,9 @@ impl Job {
                 workers.push((contestant.connect_worker)(threads, &url)?);
             }
             // The first transfers fill caches, and pools open their connections.
-            concurrently(&mut workers, self.length)?;
+            concurrently(&mut workers, first, self.length)?;
             let before_ms = cpu_ms()?;
-            let slot = concurrently(&mut workers, self.length)?;
+            let slot = concurrently(&mut workers, first, self.length)?;
             set("cpu_ms", (cpu_ms()? - before_ms) / slot.transfers() as f64);
             for (name, value) in slot.figures() {
                 set(name, value);
@@ -118,14 +120,19 @@ impl Job {
     }
 }
 
-/// Lets all workers begin at once.
-fn concurrently(workers: &mut [Box<dyn Connection>], length: Duration) -> Result<Slot> {
+/// Lets all workers begin at once, on four accounts.
+fn concurrently(
+    workers: &mut [Box<dyn Connection>],
+    first_account: i64,
+    length: Duration,
+) -> Result<Slot> {
     let ready = &Barrier::new(workers.len());
     thread::scope(|scope| {
         let threads = workers.iter_mut().enumerate().map(|(number, worker)| {
             scope.spawn(move || {
                 ready.wait();
-                worker.transfers(accounts(number), Slot::begin(length, u64::MAX))
+                let accounts = accounts(number).map(|place| first_account + place);
+                worker.transfers(accounts, Slot::begin(length, u64::MAX))
             })
         });
         // All must have started before one is waited for.
@@ -159,7 +166,7 @@ fn many_rows(connection: &mut dyn Connection, first_id: i64) -> Result<[f64; 2]>
 fn accounts(worker: usize) -> [i64; 2] {
     let from = worker % 4;
     let to = (from + 1 + worker / 4 % 3) % 4;
-    [13 + from as i64, 13 + to as i64]
+    [from as i64, to as i64]
 }
 
 /// Returns what `action` returns, and the milliseconds that it took.

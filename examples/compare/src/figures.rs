@@ -91,8 +91,8 @@ impl Figures {
     /// Returns how the accounts are spread over ranges, on CockroachDB.
     pub fn ranges(&self) -> Option<&'static str> {
         let ranges = match self.spread {
-            true => "each account in a range of its own",
-            false => "all accounts in one range",
+            true => "each in a range of its own",
+            false => "all in one range of CockroachDB",
         };
         self.server.is_cockroachdb().then_some(ranges)
     }

@@ -95,7 +95,7 @@ fn print(figures: &Figures, parts: &[Part]) -> io::Result<()> {
         writeln!(output, "{}", parts::table(part, figures))?;
     }
     if let Some(ranges) = figures.ranges() {
-        writeln!(output, "Ranges: {ranges}")?;
+        writeln!(output, "Accounts: {ranges}")?;
     }
     for reason in &figures.left_out {
         writeln!(output, "Left out: {reason}")?;
@@ -128,14 +128,15 @@ fn check_writable(path: &Path) -> Result<()> {
 
 fn measure(options: &Options) -> Result<Figures> {
     let load_before = machine::load();
-    let schema = Schema::create(&DatabaseUrl::from_env()?, options.spread)?;
+    let url = DatabaseUrl::from_env()?;
+    let schema = Schema::create(&url, options.spread, options.last_account())?;
     let mut measurement = Measurement::new(&schema, options);
     let mut left_out = Vec::new();
     let relayed = Relayed::start(&schema.url)?;
     match &relayed {
         Some(relayed) => measurement.round_trips(relayed)?,
         None => {
-            left_out.push("round trips and distance: the server is not on this machine".to_owned());
+            left_out.push("round trips and distance: the server is not on localhost".to_owned());
         }
     }
     for _ in 0..options.rounds() {

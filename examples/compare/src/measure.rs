@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::pgbench::Pgbench;
 use crate::progress::Progress;
 use crate::round_trips::{self, Relayed};
-use crate::schema::{CUSTOMERS, Schema};
+use crate::schema::{CUSTOMERS, FIRST_ACCOUNT, Schema};
 use crate::slot::Slot;
 
 /// The contestants with their figures, and what all measurements need.
@@ -23,7 +23,8 @@ pub struct Measurement<'a> {
     pgbench: Pgbench,
     schema: &'a Schema,
     options: &'a Options,
-    /// The first id that no job has inserted.
+    /// The first account that no job has used, and the first id that no job has inserted.
+    next_account: i64,
     next_id: i64,
     progress: Progress,
 }
@@ -43,6 +44,7 @@ impl Measurement<'_> {
             pgbench: Pgbench::find(&schema.url),
             schema,
             options,
+            next_account: FIRST_ACCOUNT,
             next_id: CUSTOMERS + 1,
             progress: Progress::new(options.rounds()),
         }
@@ -101,8 +103,10 @@ impl Measurement<'_> {
                     on_service,
                     workers,
                     length: self.options.slot(),
+                    first_account: self.next_account,
                     first_id: self.next_id,
                 };
+                self.next_account += 4 * job.workers.len() as i64;
                 self.next_id += IDS;
                 for (name, value) in job.run_in_process()? {
                     measured.add(&name, value);

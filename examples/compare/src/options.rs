@@ -9,6 +9,8 @@ use clap::builder::PossibleValuesParser;
 
 use crdb_conformance::DRIVERS;
 
+use crate::schema::FIRST_ACCOUNT;
+
 /// Measures the drivers' samples on the server that DATABASE_URL names, and writes a report.
 ///
 /// The samples' own code is measured: their connect, transfer_funds and run_transaction. It runs in
@@ -83,6 +85,12 @@ impl Options {
         }
         let powers = (0..6).map(|power| 1 << power);
         powers.filter(|workers| *workers <= self.workers).collect()
+    }
+
+    /// Returns the last of the accounts: four for each number of workers in each job.
+    pub fn last_account(&self) -> i64 {
+        let jobs = self.rounds() * 2 * (self.drivers.len() + 1);
+        FIRST_ACCOUNT + (jobs * self.workers().len() * 4) as i64
     }
 
     /// Returns the number of transfers in a round that are measured at each distance.

@@ -1,10 +1,11 @@
-//! What only this driver's recipes do. The tests of all drivers' recipes are in `crates/conformance`.
+//! The pool in a service. The tests of all drivers' recipes are in `crates/conformance`.
 
 use crdb_connection::DatabaseUrl;
 use crdb_local_cluster::{Cluster, Kind, Relay};
 use crdb_sqlx::{connect, connect_options, pool_options, run_transaction};
-use recipes::*;
-use sqlx::{Executor, PgConnection, PgPool};
+use recipes::first_host;
+use sqlx::{Executor, PgConnection};
+use transfer::transfer_funds;
 
 #[allow(dead_code)]
 #[path = "../recipes.rs"]
@@ -13,48 +14,30 @@ mod recipes;
 #[path = "../transfer.rs"]
 mod transfer;
 
+const ACCOUNTS: &str = "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL);
+    INSERT INTO accounts VALUES (3, 1000), (4, 250)";
+
 fn clusters() -> impl Iterator<Item = Cluster> {
     let kinds = Kind::available().unwrap().into_iter();
     kinds.map(|kind| Cluster::start_as(kind).unwrap())
 }
 
-fn url(cluster: &Cluster) -> DatabaseUrl {
-    cluster.url().parse().unwrap()
-}
-
-/// Creates the accounts 1 and 2 and returns a pool.
-async fn create_accounts(cluster: &Cluster) -> PgPool {
-    let pool = connect(&url(cluster)).await.unwrap();
-    for sql in [
-        "CREATE TABLE accounts (id INT8 PRIMARY KEY, balance INT8 NOT NULL)",
-        "CREATE TABLE requests (id INT8 PRIMARY KEY)",
-        "INSERT INTO accounts VALUES (1, 100), (2, 100)",
-    ] {
-        pool.execute(sql).await.unwrap();
-    }
-    pool
-}
-
-async fn balances(pool: &PgPool) -> Vec<i64> {
-    let sql = "SELECT balance FROM accounts ORDER BY id";
-    sqlx::query_scalar(sql).fetch_all(pool).await.unwrap()
-}
-
 #[tokio::test]
-async fn tasks_share_a_pool_and_the_same_request_transfers_only_once() {
+async fn tasks_share_a_pool_that_opens_connections_with_a_new_password() {
     for cluster in clusters() {
-        let pool = create_accounts(&cluster).await;
+        let url: DatabaseUrl = cluster.url().parse().unwrap();
+        let pool = connect(&url).await.unwrap();
+        pool.execute(ACCOUNTS).await.unwrap();
+        // The other connections are opened with the new password.
         let alter = "ALTER USER demo WITH PASSWORD 'new'";
         cluster.execute(alter).unwrap();
-        let url = url(&cluster).with("password", "new").unwrap();
+        url.set_password("new");
         pool.set_connect_options(connect_options(&url).unwrap());
         let requests: Vec<_> = (0..50)
-            .map(|request| {
+            .map(|_| {
                 let pool = pool.clone();
                 tokio::spawn(async move {
-                    let op = async move |txn: &mut PgConnection| {
-                        transfer_once(txn, request / 2, 1, 2, 1).await
-                    };
+                    let op = async move |txn: &mut PgConnection| transfer_funds(txn, 3, 4, 1).await;
                     run_transaction(&pool, op).await
                 })
             })
@@ -62,7 +45,9 @@ async fn tasks_share_a_pool_and_the_same_request_transfers_only_once() {
         for request in requests {
             request.await.unwrap().unwrap();
         }
-        assert_eq!(balances(&pool).await, [75, 125]);
+        let balances = "SELECT balance FROM accounts ORDER BY id";
+        let balances = cluster.execute(balances).unwrap();
+        assert!(balances.ends_with("950\n300"), "{balances}");
         assert!((2..=4).contains(&pool.size()), "{}", pool.size());
     }
 }
@@ -72,7 +57,8 @@ async fn a_pool_changes_to_the_next_host_of_a_list() {
     for cluster in clusters() {
         let relay = Relay::start(cluster.port()).unwrap();
         let hosts = format!("localhost:{},localhost:{}", relay.port(), cluster.port());
-        let url = url(&cluster).with("host", &hosts).unwrap();
+        let url: DatabaseUrl = cluster.url().parse().unwrap();
+        let url = url.with("host", &hosts).unwrap();
         let options = first_host(&url).await.unwrap();
         let pool = pool_options(&url).connect_with(options).await.unwrap();
         assert!(relay.round_trips() > 0);
