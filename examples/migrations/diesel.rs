@@ -14,29 +14,27 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("diesel");
 /// Runs the migrations that are missing. Other instances wait meanwhile.
 pub fn migrate(conn: &mut PgConnection) -> anyhow::Result<()> {
     let holder = fastrand::i64(1..);
-    while conn
-        .has_pending_migration(MIGRATIONS)
-        .map_err(Error::from_boxed)?
-    {
-        if !lease(conn, holder, 300)? {
+    loop {
+        while !lease(conn, holder, 300)? {
             eprintln!("waiting for another instance's migration");
             thread::sleep(Duration::from_secs(1));
-            continue;
         }
         let result = run_next(conn);
         // Also after an error: the next start need not wait.
         lease(conn, holder, 0).ok();
-        result.map_err(Error::from_boxed)?;
+        if !result.map_err(Error::from_boxed)? {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
-/// Runs the next migration, unless another instance has run it meanwhile.
-fn run_next(conn: &mut PgConnection) -> diesel::migration::Result<()> {
-    if conn.has_pending_migration(MIGRATIONS)? {
+/// Runs the next migration. Returns false if none is missing.
+fn run_next(conn: &mut PgConnection) -> diesel::migration::Result<bool> {
+    let is_missing = conn.has_pending_migration(MIGRATIONS)?;
+    if is_missing {
         conn.run_next_migration(MIGRATIONS)?;
     }
-    Ok(())
+    Ok(is_missing)
 }
 
 /// Takes or renews the lease for some seconds. Returns false if another instance has it.

@@ -28,7 +28,7 @@ fn two_instances(records: &str, migrate: fn(&DatabaseUrl) -> anyhow::Result<()>)
         assert_eq!(client.query(held, &[]).unwrap().len(), 0);
 
         let mut execute = |sql: &str| client.batch_execute(sql).unwrap();
-        execute("DROP VIEW items");
+        execute(&format!("DROP VIEW items; DROP TABLE {records}"));
         // It has made the first change and perhaps not recorded it, and its lease lasts.
         let killed = Instant::now();
         execute(include_str!("refinery/V1__create_items.sql"));

@@ -28,8 +28,6 @@ pub struct Figures {
     pub rounds: usize,
     /// The largest number of workers under contention.
     pub workers: u16,
-    /// Whether each account was in a range of its own. By default all are in one.
-    pub spread: bool,
     /// Whether the sum of all balances was the same at the end, and none negative. If not, the run
     /// fails.
     pub balances_conserved: bool,
@@ -88,29 +86,23 @@ impl Figures {
         drivers.map(|one| one.name.as_str())
     }
 
-    /// Returns how the accounts are spread over ranges, on CockroachDB.
-    pub fn ranges(&self) -> Option<&'static str> {
-        let ranges = match self.spread {
-            true => "each in a range of its own",
-            false => "all in one range of CockroachDB",
-        };
-        self.server.is_cockroachdb().then_some(ranges)
-    }
-
-    /// Returns a warning if the rounds of a contestant differ so much that the figures say little.
+    /// Returns a warning if the rounds of half of the contestants differ so much that the figures say
+    /// little.
     pub fn warning(&self) -> Option<String> {
         let uneven = self.contestants.iter().filter_map(|one| {
             let figure = one.figures.get("workers_1.transfers_per_second")?;
-            let is_uneven = figure.largest > 1.5 * figure.smallest;
+            let is_uneven = figure.largest > 2.0 * figure.smallest;
             is_uneven.then(|| format!("{} {figure}", one.name))
         });
-        let uneven = uneven.collect::<Vec<_>>().join(", ");
+        let uneven: Vec<String> = uneven.collect();
         let (before, after) = (&self.load_before, &self.load_after);
-        (!uneven.is_empty()).then(|| {
+        let is_busy = !uneven.is_empty() && uneven.len() * 2 >= self.contestants.len();
+        is_busy.then(|| {
+            let uneven = uneven.join(", ");
             format!(
                 "The machine was too busy: its load was {before} before the run and {after} after \
-                 it, and the transfers per second of one worker differ by more than half between \
-                 the rounds: {uneven}."
+                 it, and the transfers per second of one worker differ by a factor of more than two \
+                 between the rounds: {uneven}."
             )
         })
     }

@@ -94,9 +94,6 @@ fn print(figures: &Figures, parts: &[Part]) -> io::Result<()> {
     for part in parts {
         writeln!(output, "{}", parts::table(part, figures))?;
     }
-    if let Some(ranges) = figures.ranges() {
-        writeln!(output, "Accounts: {ranges}")?;
-    }
     for reason in &figures.left_out {
         writeln!(output, "Left out: {reason}")?;
     }
@@ -129,7 +126,7 @@ fn check_writable(path: &Path) -> Result<()> {
 fn measure(options: &Options) -> Result<Figures> {
     let load_before = machine::load();
     let url = DatabaseUrl::from_env()?;
-    let schema = Schema::create(&url, options.spread, options.last_account())?;
+    let schema = Schema::create(&url, options.last_account())?;
     let mut measurement = Measurement::new(&schema, options);
     let mut left_out = Vec::new();
     let relayed = Relayed::start(&schema.url)?;
@@ -167,7 +164,6 @@ fn measure(options: &Options) -> Result<Figures> {
         versions: samples::versions()?,
         rounds: options.rounds(),
         workers: options.workers,
-        spread: options.spread,
         balances_conserved,
         left_out,
         contestants,

@@ -27,7 +27,7 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// Measure nothing: draw the report from a file that --json has written, here or elsewhere.
     #[arg(long, value_name = "FILE",
-          conflicts_with_all = ["json", "quick", "drivers", "workers", "spread", "build"])]
+          conflicts_with_all = ["json", "quick", "drivers", "workers", "build"])]
     pub from: Option<PathBuf>,
     /// Also build the transfer sample of each driver from nothing, in a temporary directory: minutes.
     #[arg(long)]
@@ -43,9 +43,6 @@ pub struct Options {
     /// the smaller numbers are measured too.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = workers)]
     pub workers: u16,
-    /// Put each account into a range of its own, as in a large table. Needs CockroachDB.
-    #[arg(long)]
-    pub spread: bool,
     /// For the processes that this program starts.
     #[arg(long, hide = true)]
     pub job: Option<String>,

@@ -235,6 +235,7 @@ mod tests {
     #[test]
     fn the_table_of_the_drivers_page_shows_the_committed_figures() {
         let figures = Figures::from_json(&read("examples/compare/figures.json").unwrap()).unwrap();
+        assert_eq!(figures.warning(), None);
         let page = read("examples/README.md").unwrap();
         let (server, date) = (figures.server.name(), &figures.server.date);
         let mut expected = vec![format!("{server}, {date}, {}", figures.machine)];

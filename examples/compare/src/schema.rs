@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use crdb_connection::DatabaseUrl;
 
 use crate::server::Server;
@@ -38,9 +38,8 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Creates the schema, its accounts from 11 to `last_account` and its customers; with `spread`, each
-    /// account in a range of its own.
-    pub fn create(url: &DatabaseUrl, spread: bool, last_account: i64) -> Result<Schema> {
+    /// Creates the schema, its accounts from 11 to `last_account`, and its customers.
+    pub fn create(url: &DatabaseUrl, last_account: i64) -> Result<Schema> {
         // All drivers must use the same node, and sqlx takes no list.
         let (user_url, mut client) = url.first_host(|host| {
             let client = crdb_postgres::connect(&host)?;
@@ -50,10 +49,6 @@ impl Schema {
         let name = format!("crdb_compare_{}_{now}", std::process::id());
         let url = in_schema(&user_url, &name)?;
         let server = Server::of(&mut client)?;
-        ensure!(
-            !spread || server.is_cockroachdb(),
-            "--spread needs CockroachDB: other servers have no ranges"
-        );
         client
             .batch_execute(&format!("CREATE SCHEMA {name}"))
             .context("cannot create a schema for the comparison")?;
@@ -75,11 +70,6 @@ impl Schema {
             ),
         ] {
             client.batch_execute(&sql)?;
-        }
-        if spread {
-            let split = format!("ALTER TABLE {name}.accounts SPLIT AT SELECT {ids}");
-            let result = client.batch_execute(&split);
-            result.context("cannot put each account into a range of its own")?;
         }
         Ok(schema)
     }

@@ -23,8 +23,4 @@ impl Server {
         let end = self.version.find(" (").unwrap_or(self.version.len());
         &self.version[..end]
     }
-
-    pub fn is_cockroachdb(&self) -> bool {
-        self.version.starts_with("CockroachDB")
-    }
 }

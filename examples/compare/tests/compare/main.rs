@@ -195,26 +195,6 @@ fn a_lost_server_ends_the_run_with_one_message() {
 }
 
 #[test]
-fn accounts_are_spread_over_ranges_only_on_cockroachdb() {
-    let directory = tempfile::tempdir().unwrap();
-    for kind in Kind::available().unwrap() {
-        let cluster = Cluster::start_as(kind).unwrap();
-        let mut compare = compare(directory.path(), &cluster.url());
-        compare.args(["--spread", "--quick", "--drivers", "postgres"]);
-        let output = compare.output().unwrap();
-        match kind {
-            Kind::Postgres => assert_ended(output, 1, "Error: --spread needs CockroachDB"),
-            Kind::Cockroach => {
-                let printed = String::from_utf8(output.stdout).unwrap();
-                let ranges = "Accounts: each in a range of its own\n";
-                assert!(printed.contains(ranges), "{printed}");
-            }
-        }
-        assert!(schemas(&cluster).contains("schemas: 0"));
-    }
-}
-
-#[test]
 fn what_cannot_be_measured_is_left_out_and_the_run_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let cluster = Cluster::start_as(Kind::Postgres).unwrap();
