@@ -45,8 +45,6 @@ pub enum Better {
 /// A figure of one contestant.
 pub struct Value {
     pub name: String,
-    /// The CSS class of the contestant's colour.
-    pub class: String,
     pub figure: Figure,
 }
 
@@ -81,10 +79,6 @@ fn values(figures: &Figures, name: &str, only_drivers: bool) -> Vec<Value> {
     let values = wanted.filter_map(|measured| {
         Some(Value {
             name: measured.name.clone(),
-            class: match measured.is_driver {
-                true => measured.name.clone(),
-                false => "yardstick".to_owned(),
-            },
             figure: measured.figures.get(name)?.clone(),
         })
     });
