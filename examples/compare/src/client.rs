@@ -17,6 +17,7 @@ use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 
 use crate::contestant::{Connection, contestants};
+use crate::figures::median;
 use crate::progress::Stopped;
 use crate::schema::{CUSTOMERS, customer, in_schema};
 use crate::slot::Slot;
@@ -56,8 +57,10 @@ impl Job {
         let mut process = Command::new(env::current_exe()?);
         process.args(["--job", &serde_json::to_string(self)?]);
         let output = process.env("RUST_BACKTRACE", "0").output()?;
-        // Ctrl-C in a terminal reaches this process and that one.
-        if output.status.signal() == Some(Signal::SIGINT as i32) {
+        // A terminal or `kill` can send what stops the run to both processes.
+        let stops = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        let signal = output.status.signal();
+        if stops.into_iter().any(|stop| signal == Some(stop as i32)) {
             return Err(Stopped.into());
         }
         let (status, error) = (output.status, String::from_utf8_lossy(&output.stderr));
@@ -77,17 +80,19 @@ impl Job {
         let mut all = contestants(slice::from_ref(&self.contestant));
         let contestant = all.find(|one| one.name == self.contestant);
         let contestant = contestant.context("there is no such contestant")?;
-        let threads = match self.on_service {
-            true => Threads::EachCore,
-            false => Threads::One,
+        let threads = if self.on_service {
+            Threads::EachCore
+        } else {
+            Threads::One
         };
         let connect = || (contestant.connect)(threads, &url);
         let mut values = Values::new();
         let mut workers: Vec<Box<dyn Connection>> = Vec::new();
         for (count, first) in self.workers.iter().zip((self.first_account..).step_by(4)) {
-            let part = match self.on_service {
-                true => "service".to_owned(),
-                false => format!("workers_{count}"),
+            let part = if self.on_service {
+                "service".to_owned()
+            } else {
+                format!("workers_{count}")
             };
             let mut set = |name: &str, value| values.insert(format!("{part}.{name}"), value);
             if workers.is_empty() {
@@ -98,7 +103,7 @@ impl Job {
             while workers.len() < usize::from(*count) {
                 workers.push((contestant.connect_worker)(threads, &url)?);
             }
-            // The first transfers fill caches, and pools open their connections.
+            // The first transfers fill caches.
             concurrently(&mut workers, first, self.length)?;
             let before_ms = cpu_ms()?;
             let slot = concurrently(&mut workers, first, self.length)?;
@@ -156,10 +161,7 @@ fn many_rows(connection: &mut dyn Connection, first_id: i64) -> Result<[f64; 2]>
         reads_ms.push(timed(|| connection.read(CUSTOMERS, &mut each))?.1);
         ensure!(read == CUSTOMERS, "rows are missing: {read} were read");
     }
-    Ok([inserts_ms, reads_ms].map(|mut values| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    }))
+    Ok([inserts_ms, reads_ms].map(|mut values| median(&mut values)))
 }
 
 /// Returns the worker's accounts: each ordered pair of the four in turn, so that workers conflict.

@@ -14,8 +14,8 @@ const ONE_STATEMENT: Contestant = Contestant {
     name: "one statement",
     is_driver: false,
     is_asynchronous: false,
-    connect: |_, url| Ok(Box::new(OneStatement(crdb_postgres::connect(url)?))),
-    connect_worker: |_, url| Ok(Box::new(OneStatement(crdb_postgres::connect(url)?))),
+    connect: OneStatement::connect,
+    connect_worker: OneStatement::connect,
 };
 
 /// A driver or a yardstick.
@@ -56,9 +56,9 @@ const fn driver<D: Driver>() -> Contestant {
         is_driver: true,
         is_asynchronous: false,
         connect: |threads, url| Ok(Box::new(D::connect_on(threads, url)?)),
-        connect_worker: |threads, url| match D::connect_worker(threads, url) {
-            Ok(worker) => Ok(Box::new(worker)),
-            Err(error) => Err(anyhow!(error)),
+        connect_worker: |threads, url| {
+            let worker = D::connect_worker(threads, url);
+            Ok(Box::new(worker.map_err(|error| anyhow!(error))?))
         },
     }
 }
@@ -96,6 +96,12 @@ impl<D: Driver> Connection for D {
 }
 
 struct OneStatement(Client);
+
+impl OneStatement {
+    fn connect(_: Threads, url: &DatabaseUrl) -> Result<Box<dyn Connection>> {
+        Ok(Box::new(OneStatement(crdb_postgres::connect(url)?)))
+    }
+}
 
 impl Connection for OneStatement {
     fn transfers(&mut self, [from, to]: [i64; 2], mut slot: Slot) -> Result<Slot> {

@@ -17,7 +17,8 @@ use crate::samples::{read, root};
 /// driver's package besides this repository's, and the lines of code of its files.
 pub fn sizes(driver: &str) -> Result<[(&'static str, f64); 3]> {
     let mut tree = cargo(&root(), "tree", &format!("crdb-{driver}"));
-    tree.args(["--prefix=none", "--format={p}", "--edges=normal,build"]);
+    tree.args(["--locked", "--prefix=none", "--format={p}"]);
+    tree.arg("--edges=normal,build");
     let tree = tree.output()?;
     let message = String::from_utf8_lossy(&tree.stderr);
     let message = message.lines().next().unwrap_or_default();

@@ -114,12 +114,7 @@ impl Measured {
         let figure = self.figures.entry(name.to_owned()).or_default();
         figure.rounds.push(value);
         let rounds = &mut figure.rounds;
-        rounds.sort_by(f64::total_cmp);
-        let middle = rounds.len() / 2;
-        figure.median = match rounds.len() % 2 {
-            1 => rounds[middle],
-            _ => (rounds[middle - 1] + rounds[middle]) / 2.0,
-        };
+        figure.median = median(rounds);
         (figure.smallest, figure.largest) = (rounds[0], rounds[rounds.len() - 1]);
     }
 }
@@ -143,6 +138,17 @@ impl std::fmt::Display for Figure {
         write!(f, "{}", readable(self.median))?;
         let range = self.range();
         range.map_or(Ok(()), |range| write!(f, " ({range})"))
+    }
+}
+
+/// Sorts the values, of which there is at least one, and returns their median.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        (values[middle - 1] + values[middle]) / 2.0
     }
 }
 

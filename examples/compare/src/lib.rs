@@ -75,12 +75,13 @@ fn compare(options: &Options) -> Result<()> {
             .map_err(|error| anyhow!("cannot draw {}: {error:#}", path.display()))?,
         None => measure(options)?,
     };
+    let parts = parts::parts(&figures)?;
     // The report is written even if the output goes to `head`.
-    let _ = print(&figures, &parts::parts(&figures)?);
+    let _ = print(&figures, &parts);
     if let Some(path) = &options.json {
         fs::write(path, serde_json::to_string(&figures)? + "\n")?;
     }
-    fs::write(&options.report, report::render(&figures)?)?;
+    fs::write(&options.report, report::render(&figures, &parts)?)?;
     let _ = writeln!(io::stdout(), "Report: {}", options.report.display());
     ensure!(
         figures.balances_conserved,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use askama::Template;
 
 use crate::figures::Figures;
-use crate::parts::{Part, parts};
+use crate::parts::Part;
 use crate::samples::{FILES, read};
 
 #[derive(Template)]
@@ -12,7 +12,7 @@ use crate::samples::{FILES, read};
 struct Report<'a> {
     figures: &'a Figures,
     drivers: Vec<&'a str>,
-    parts: Vec<Part>,
+    parts: &'a [Part],
     /// The title of each of the samples' files, and its version of each driver.
     topics: Vec<(&'a str, Vec<Sample>)>,
 }
@@ -31,7 +31,7 @@ impl Sample {
     }
 }
 
-pub fn render(figures: &Figures) -> Result<String> {
+pub fn render(figures: &Figures, parts: &[Part]) -> Result<String> {
     let drivers: Vec<&str> = figures.drivers().collect();
     let mut topics = Vec::new();
     for (title, file) in FILES {
@@ -49,7 +49,7 @@ pub fn render(figures: &Figures) -> Result<String> {
     let report = Report {
         figures,
         drivers,
-        parts: parts(figures)?,
+        parts,
         topics,
     };
     Ok(report.render()?)
